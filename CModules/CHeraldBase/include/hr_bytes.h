@@ -1,0 +1,51 @@
+/* hr_bytes: borrowed slices and growable buffers of bytes. */
+#ifndef HR_BYTES_H
+#define HR_BYTES_H
+
+#include "hr_status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A borrowed slice; never ended with a NUL. data may be NULL when len is 0. */
+typedef struct hr_slice {
+    const char *data;
+    size_t len;
+} hr_slice;
+
+#define HR_LIT(literal) ((hr_slice){(literal), sizeof(literal) - 1})
+
+bool hr_slice_equal(hr_slice a, hr_slice b);
+/* ASCII letters compare without case; other bytes as they are. */
+bool hr_slice_equal_nocase(hr_slice a, hr_slice b);
+bool hr_slice_has_prefix(hr_slice slice, hr_slice prefix);
+/* Bytewise order, a shorter prefix first: <0, 0, >0. */
+int hr_slice_compare(hr_slice a, hr_slice b);
+
+/* A growable buffer. Zeroed memory is a valid empty one. Single thread. */
+typedef struct hr_buf {
+    char *data;
+    size_t len;
+    size_t cap;
+} hr_buf;
+
+/* Makes room for extra more bytes. On HR_ENOMEM buf is unchanged. */
+HR_MUST_CHECK hr_status hr_buf_reserve(hr_buf *buf, size_t extra);
+HR_MUST_CHECK hr_status hr_buf_append(hr_buf *buf, const void *bytes, size_t len);
+HR_MUST_CHECK hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice);
+HR_MUST_CHECK hr_status hr_buf_append_u64(hr_buf *buf, uint64_t value);
+/* printf into buf; format must be a literal. */
+HR_MUST_CHECK hr_status hr_buf_appendf(hr_buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Drops the first len bytes and moves the rest down. Precondition: len <= buf->len. */
+void hr_buf_consume(hr_buf *buf, size_t len);
+/* Frees the memory and leaves an empty buffer. */
+void hr_buf_fini(hr_buf *buf);
+static inline hr_slice hr_buf_slice(const hr_buf *buf) { return (hr_slice){buf->data, buf->len}; }
+
+/* Writes value in decimal to out (at least 20 bytes, no NUL); returns its length. */
+size_t hr_u64_format(uint64_t value, char *out);
+/* Reads all of text as decimal without sign or leading zeros. HR_EINVAL also on overflow. */
+HR_MUST_CHECK hr_status hr_u64_parse(hr_slice text, uint64_t *out);
+
+#endif

@@ -1,0 +1,252 @@
+/* A loop's part of the hub: accepting, turns, ticks, draining, stopping. */
+#include "hub_private.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Refusals in hand beyond the limit on connections; what comes on top is closed unanswered. */
+#define HR_REFUSED_COUNT_MAX 256u
+#define HR_TICKS_A_SECOND (1000u / HR_TICK_MS)
+
+static void on_drain_end(hr_timer *timer);
+
+hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
+    hr_home *home = calloc(1, sizeof *home);
+    if (home == NULL) {
+        return HR_ENOMEM;
+    }
+    HR_MAGIC_SET(home, HR_HOME_MAGIC);
+    home->hub = hub;
+    home->index = index;
+    hr_status status = hr_loop_new(index, hr__home_turn, home, &home->loop);
+    if (status != HR_OK) {
+        free(home);
+        return status;
+    }
+    hr_link_init(&home->dirty);
+    hr_link_init(&home->catching);
+    hr_link_init(&home->ready);
+    hr_link_init(&home->sessions);
+    hr_link_init(&home->idle_cohorts);
+    hr_timer_init(&home->drain_end, on_drain_end);
+    hr_random_bytes(&home->random, sizeof home->random);
+    home->random |= 1;
+    hr_loop_set_tick(home->loop, hr__home_tick, home);
+    *out = home;
+    return HR_OK;
+}
+
+void hr__home_free(hr_home **handle) {
+    hr_home *home = *handle;
+    HR_CHECK(home, HR_HOME_MAGIC);
+    *handle = NULL;
+    if (home->listener != NULL) {
+        hr_listener_close(&home->listener);
+    }
+    HR_ASSERT(hr_list_empty(&home->sessions));
+    if (home->probe != NULL) {
+        hr__cohort_close(home->probe);
+    }
+    hr__cohorts_sweep(home, true);
+    HR_ASSERT(home->cohorts.count == 0);
+    hr_loop_free(&home->loop);
+    for (unsigned i = 0; i < home->spare_http_count; i++) {
+        hr_http1_free(&home->spare_http[i]);
+    }
+    if (home->spare_request != NULL) {
+        hr_buf_fini(&home->spare_request->path);
+        free(home->spare_request);
+    }
+    for (uint32_t i = 0; i < home->subs_cap; i++) {
+        free(home->subs[i].items);
+    }
+    free(home->subs);
+    hr_map_fini(&home->cohorts);
+    hr_buf_fini(&home->out);
+    hr_buf_fini(&home->scratch);
+    hr_buf_fini(&home->body);
+    HR_MAGIC_CLEAR(home);
+    free(home);
+}
+
+/* Marsaglia's xorshift64: jitter needs no secrecy. */
+uint64_t hr__random(hr_home *home) {
+    home->random ^= home->random << 13;
+    home->random ^= home->random >> 7;
+    home->random ^= home->random << 17;
+    return home->random;
+}
+
+hr_http1 *hr__home_http_take(hr_home *home) {
+    if (home->spare_http_count > 0) {
+        return home->spare_http[--home->spare_http_count];
+    }
+    hr_http1 *http = NULL;
+    return hr_http1_new(&home->hub->http_limits, &http) == HR_OK ? http : NULL;
+}
+
+void hr__home_http_give(hr_home *home, hr_http1 *http) {
+    if (home->spare_http_count < HR_SPARE_COUNT) {
+        hr_http1_reset(http);
+        home->spare_http[home->spare_http_count++] = http;
+    } else {
+        hr_http1_free(&http);
+    }
+}
+
+void hr__home_accept(hr_listener *listener, int fd, void *context) {
+    (void)listener;
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    uint32_t before = atomic_load_explicit(&home->hub->connection_count, memory_order_relaxed);
+    if (before >= home->hub->config.connection_count_max + HR_REFUSED_COUNT_MAX) {
+        hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
+        close(fd);
+        return;
+    }
+    hr__session_open(home, fd);
+}
+
+void hr__home_accept_error(hr_listener *listener, hr_status reason, void *context) {
+    (void)listener;
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    hr_accept_failure kind = reason == HR_EFILES ? HR_ACCEPT_DESCRIPTORS : HR_ACCEPT_OTHER;
+    hr__count(&home->stats.accept_failures[kind], 1);
+}
+
+static void run_ready(hr_home *home) {
+    hr_link ready;
+    hr_link_init(&ready);
+    hr_list_splice(&ready, &home->ready);
+    while (!hr_list_empty(&ready)) {
+        hr_reader *reader = HR_CONTAINER_OF(ready.next, hr_reader, link);
+        hr_link_remove(&reader->link);
+        hr__session_unstash(hr__session_of(reader));
+    }
+}
+
+/* A step for each of the readers at the front; who is not done goes to the end, so that a long
+ * replay takes turns with the others. */
+static void run_catching(hr_home *home) {
+    for (unsigned i = 0; i < HR_CATCH_UP_MAX && !hr_list_empty(&home->catching); i++) {
+        hr_reader *reader = HR_CONTAINER_OF(home->catching.next, hr_reader, link);
+        hr_link_remove(&reader->link);
+        hr__reader_step(reader);
+    }
+}
+
+void hr__home_turn(void *context) {
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    hr__count(&home->stats.turns, 1);
+    hr__live_sync(home);
+    run_ready(home);
+    run_catching(home);
+    if (!hr_list_empty(&home->ready) || !hr_list_empty(&home->catching)) {
+        hr_loop_wake(home->loop);
+    }
+}
+
+/* The proof of life: an event of the server's own, which every loop must read back. */
+static void publish_probe(hr_home *home) {
+    hr_publication probe = {.topic = HR_LIT("~herald/probe"), .content_type = HR_LIT("text/plain"),
+                            .data = HR_LIT("probe")};
+    hr_receipt receipt;
+    /* A refusal shows as a probe that grows old. */
+    (void)!hr_log_append(home->hub->log, &probe, 1, hr_time_wall_ms(), hr_time_mono_ns(), &receipt,
+                         NULL);
+}
+
+void hr__home_tick(void *context) {
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    hr__histogram_add(&home->stats.lag, hr_loop_tick_lag_ns(home->loop), 1);
+    if (home->tick_count % HR_TICKS_A_SECOND == 0) {
+        if (home->index == 0) {
+            hr_log_tick(home->hub->log, hr_time_wall_ms());
+            publish_probe(home);
+        }
+        hr__cohorts_sweep(home, false);
+    }
+    home->tick_count++;
+    hr__live_sync(home);
+}
+
+/* Draining. ------------------------------------------------------------------------------------ */
+
+static void tell_drained(hr_home *home) {
+    if (home->draining && !home->drained && home->session_count == 0) {
+        home->drained = true;
+        hr_hub *hub = home->hub;
+        if (atomic_fetch_add(&hub->drained_count, 1) + 1 == hub->home_count) {
+            hub->handler.on_drained(hub->handler.context);
+        }
+    }
+}
+
+void hr__home_session_gone(hr_home *home) {
+    HR_ASSERT(home->session_count > 0);
+    home->session_count--;
+    tell_drained(home);
+}
+
+static void close_sessions(hr_home *home, hr_close_reason reason) {
+    hr_link *link = home->sessions.next;
+    while (link != &home->sessions) {
+        hr_session *session = HR_CONTAINER_OF(link, hr_session, link);
+        link = link->next;
+        hr_conn_close(&session->conn, reason);
+    }
+}
+
+static void on_drain_end(hr_timer *timer) {
+    hr_home *home = HR_CONTAINER_OF(timer, hr_home, drain_end);
+    HR_CHECK(home, HR_HOME_MAGIC);
+    close_sessions(home, HR_CLOSE_DRAIN);
+}
+
+void hr__home_drain(void *context) {
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    if (home->draining || home->stopping) {
+        return;
+    }
+    home->draining = true;
+    if (home->listener != NULL) {
+        hr_listener_close(&home->listener);
+    }
+    uint64_t spread_ms = home->hub->config.drain_timeout_ms * UINT64_C(4) / 5;
+    hr_link *link = home->sessions.next;
+    while (link != &home->sessions) {
+        hr_session *session = HR_CONTAINER_OF(link, hr_session, link);
+        link = link->next;
+        if (session->mode == HR_MODE_HTTP && session->http == NULL) {
+            hr__session_finish(session, HR_CLOSE_DRAIN);
+        } else if (session->mode == HR_MODE_POLL || session->mode == HR_MODE_SSE ||
+                   session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
+            session->drain_due = true;
+            hr__session_arm(session, spread_ms == 0 ? 0 : hr__random(home) % spread_ms);
+        }
+    }
+    hr_timer_arm(hr_loop_wheel(home->loop), &home->drain_end, hr_loop_now_ms(home->loop),
+                 home->hub->config.drain_timeout_ms);
+    tell_drained(home);
+}
+
+void hr__home_stop(void *context) {
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    if (home->stopping) {
+        return;
+    }
+    home->stopping = true;
+    home->draining = true;
+    home->drained = true;
+    if (home->listener != NULL) {
+        hr_listener_close(&home->listener);
+    }
+    hr_timer_cancel(hr_loop_wheel(home->loop), &home->drain_end);
+    close_sessions(home, HR_CLOSE_DRAIN);
+    hr_loop_stop(home->loop);
+}

@@ -1,0 +1,274 @@
+/* HTTP requests in, heads of answers out. */
+#include "hub_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const char *hr__status_phrase(unsigned status) {
+    switch (status) {
+    case 100: return "Continue";
+    case 101: return "Switching Protocols";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 204: return "No Content";
+    case 304: return "Not Modified";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 417: return "Expectation Failed";
+    case 422: return "Unprocessable Content";
+    case 426: return "Upgrade Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    default: return "Status";
+    }
+}
+
+/* The Date header's value (RFC 9110 §5.6.7), made once a second. */
+static hr_slice date_text(hr_home *home) {
+    int64_t now_s = hr_time_wall_ms() / 1000;
+    if (now_s != home->date_s || home->date_len == 0) {
+        static const char days[] = "SunMonTueWedThuFriSat";
+        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        time_t seconds = (time_t)now_s;
+        struct tm utc;
+        gmtime_r(&seconds, &utc);
+        hr_buf text = {0};
+        if (hr_buf_appendf(&text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                           days + 3 * utc.tm_wday, utc.tm_mday, months + 3 * utc.tm_mon,
+                           utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec) == HR_OK &&
+            text.len <= sizeof home->date) {
+            memcpy(home->date, text.data, text.len);
+            home->date_len = text.len;
+            home->date_s = now_s;
+        }
+        hr_buf_fini(&text);
+    }
+    return (hr_slice){home->date, home->date_len};
+}
+
+hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
+    const char *phrase = hr__status_phrase(status);
+    hr_slice date = date_text(home);
+    hr_slice server = home->hub->config.server_name;
+    HR_ASSERT(status >= 100 && status <= 599);
+    hr_status result = hr_buf_reserve(out, 160 + server.len);
+    if (result != HR_OK) {
+        return result;
+    }
+    hr__count(&home->stats.answers[status / 100 - 1], 1);
+    const char line[] = {'H', 'T', 'T', 'P', '/', '1', '.', '1', ' ', (char)('0' + status / 100),
+                         (char)('0' + status / 10 % 10), (char)('0' + status % 10), ' '};
+    hr_slice connection = HR_LIT("");
+    if (status != 101 && !style.keep_alive) {
+        connection = HR_LIT("\r\nConnection: close");
+    } else if (style.http10) {
+        connection = HR_LIT("\r\nConnection: keep-alive");
+    }
+    const hr_slice parts[] = {{line, sizeof line}, {phrase, strlen(phrase)},
+                              HR_LIT("\r\nServer: "), server, HR_LIT("\r\nDate: "), date,
+                              connection, HR_LIT("\r\n")};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        HR_ASSERT(parts[i].len <= out->cap - out->len);
+        memcpy(out->data + out->len, parts[i].data, parts[i].len);
+        out->len += parts[i].len;
+    }
+    return HR_OK;
+}
+
+/* Answers what cannot be handed to the handler, and ends the connection: after a fault of the
+ * framing nobody can say where the next request begins. */
+void hr__http_refuse(hr_session *session, unsigned status, const char *slug, const char *title,
+                     const char *detail) {
+    hr_home *home = session->home;
+    hr__answer_style style = {.keep_alive = false};
+    home->out.len = 0;
+    home->body.len = 0;
+    hr_status result = hr_buf_appendf(
+        &home->body, "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}",
+        slug, title, status, detail);
+    if (result == HR_OK) {
+        result = hr__head_begin(home, &home->out, status, style);
+    }
+    if (result == HR_OK) {
+        result = hr_buf_appendf(&home->out,
+                                "Content-Type: application/problem+json\r\n%sContent-Length: %zu\r\n\r\n",
+                                status == 503 ? "Retry-After: 5\r\n" : "", home->body.len);
+    }
+    if (result == HR_OK) {
+        result = hr_buf_append(&home->out, home->body.data, home->body.len);
+    }
+    if (result == HR_OK) {
+        hr_conn_write(&session->conn, home->out.data, home->out.len);
+    }
+    hr_close_reason reason = HR_CLOSE_PROTOCOL;
+    if (status == 408) {
+        reason = HR_CLOSE_TIMEOUT;
+    } else if (status == 503) {
+        reason = HR_CLOSE_LIMIT;
+    }
+    hr__session_finish(session, reason);
+}
+
+static const char *const fault_slugs[HR_FAULT_COUNT] = {
+    [HR_FAULT_NONE] = "internal",
+    [HR_FAULT_REQUEST_LINE] = "bad-request",
+    [HR_FAULT_METHOD] = "not-implemented",
+    [HR_FAULT_VERSION] = "http-version",
+    [HR_FAULT_HEADER] = "bad-request",
+    [HR_FAULT_HOST] = "bad-request",
+    [HR_FAULT_LENGTH] = "bad-request",
+    [HR_FAULT_TRANSFER_ENCODING] = "bad-request",
+    [HR_FAULT_CHUNK] = "bad-request",
+    [HR_FAULT_TARGET_LEN] = "target-too-long",
+    [HR_FAULT_HEAD_LEN] = "head-too-large",
+    [HR_FAULT_BODY_LEN] = "body-too-large",
+    [HR_FAULT_MEMORY] = "memory-limit",
+};
+
+static void refuse_fault(hr_session *session) {
+    hr_http_fault fault = hr_http1_fault(session->http);
+    const char *text = hr_http1_fault_text(session->http);
+    unsigned status = hr_http_fault_status(fault);
+    const char *slug = fault_slugs[fault];
+    if (fault == HR_FAULT_TRANSFER_ENCODING && status == 501) {
+        slug = "not-implemented";
+    }
+    hr__count(&session->home->stats.faults[fault], 1);
+    hr__http_refuse(session, status, slug, hr__status_phrase(status), text);
+}
+
+static hr_request *take_request(hr_home *home) {
+    hr_request *request = home->spare_request;
+    home->spare_request = NULL;
+    return request != NULL ? request : calloc(1, sizeof *request);
+}
+
+/* The request stands whole in session->http, which goes over to it. */
+static void dispatch(hr_session *session) {
+    hr_home *home = session->home;
+    hr_http1 *http = session->http;
+    hr_slice path = {0};
+    hr_slice query = {0};
+    hr_request *request = take_request(home);
+    if (request == NULL) {
+        hr__http_refuse(session, 503, "memory-limit", "Service Unavailable", "out of memory");
+        return;
+    }
+    HR_MAGIC_SET(request, HR_REQUEST_MAGIC);
+    request->kind = HR_REQUEST_HTTP;
+    request->home = home;
+    request->path.len = 0;
+    if (hr_target_split(hr_http1_target(http), &path, &query) != HR_OK ||
+        hr_percent_decode(path, false, &request->path) != HR_OK) {
+        hr_buf_fini(&request->path);
+        free(request);
+        hr__count(&home->stats.faults[HR_FAULT_REQUEST_LINE], 1);
+        hr__http_refuse(session, 400, "bad-request", "Bad Request",
+                        "the request target has a malformed escape or a fragment");
+        return;
+    }
+    session->http = NULL;
+    request->http = http;
+    request->query = query;
+    request->session = session;
+    hr_list_push_back(&session->requests, &request->link);
+    session->request_count++;
+    session->style = (hr__answer_style){
+        .http10 = hr_http1_minor(http) == 0,
+        .keep_alive = hr_http1_keep_alive(http) && !home->draining,
+        .head_only = hr_http1_method(http) == HR_HTTP_HEAD,
+    };
+    session->mode = HR_MODE_REQUEST;
+    hr_timer_cancel(hr_loop_wheel(home->loop), &session->timer);
+    home->hub->handler.on_request(request, home->hub->handler.context);
+}
+
+/* Feeds one request's worth; false when the rest of the input must wait or is of no use. */
+static bool feed(hr_session *session, char *bytes, size_t len, size_t *used) {
+    hr_home *home = session->home;
+    *used = 0;
+    if (session->http == NULL) {
+        session->http = hr__home_http_take(home);
+        if (session->http == NULL) {
+            hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+            return false;
+        }
+    }
+    bool begun = hr_http1_begun(session->http);
+    switch (hr_http1_feed(session->http, bytes, len, used)) {
+    case HR_HTTP1_MORE:
+        if (!begun && hr_http1_begun(session->http)) {
+            hr__session_arm(session, home->hub->config.request_timeout_ms);
+        }
+        return true;
+    case HR_HTTP1_HEAD:
+        if (!begun) {
+            hr__session_arm(session, home->hub->config.request_timeout_ms);
+        }
+        /* RFC 9110 §10.1.1: only before any of the body has come, and never to HTTP/1.0. */
+        if (hr_http1_expects_continue(session->http) && *used == len &&
+            hr_http1_minor(session->http) == 1) {
+            hr__count(&home->stats.answers[0], 1);
+            hr_conn_write(&session->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        }
+        return true;
+    case HR_HTTP1_DONE: dispatch(session); return true;
+    case HR_HTTP1_FAIL: refuse_fault(session); return false;
+    }
+    return false;
+}
+
+void hr__http_input(hr_session *session, char *bytes, size_t len) {
+    size_t at = 0;
+    while (at < len && hr_conn_is_open(&session->conn)) {
+        if (session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
+            hr__ws_input(session, bytes + at, len - at);
+            return;
+        }
+        if (session->mode == HR_MODE_SSE || session->mode == HR_MODE_ENDING) {
+            return;
+        }
+        if (session->mode != HR_MODE_HTTP ||
+            hr_conn_waiting_len(&session->conn) > HR_BACKLOG_MAX) {
+            hr__session_stash(session, bytes + at, len - at);
+            return;
+        }
+        size_t used = 0;
+        if (!feed(session, bytes + at, len - at, &used)) {
+            return;
+        }
+        at += used;
+    }
+    /* Between requests the parser goes back: an idle connection holds none. */
+    if (session->http != NULL && !hr_http1_begun(session->http)) {
+        hr__home_http_give(session->home, session->http);
+        session->http = NULL;
+    }
+}
+
+void hr__http_done(hr_session *session) {
+    if (!hr_conn_is_open(&session->conn)) {
+        return;
+    }
+    if (!session->style.keep_alive || session->home->draining) {
+        hr__session_finish(session, session->home->draining ? HR_CLOSE_DRAIN : HR_CLOSE_DONE);
+        return;
+    }
+    session->mode = HR_MODE_HTTP;
+    hr__session_arm(session, session->home->hub->config.idle_timeout_ms);
+    hr__session_ready(session);
+}

@@ -1,0 +1,178 @@
+#include "hub_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HR_BACKLOG 1024
+
+static void on_log_wake(uint64_t mask, void *context) {
+    hr_hub *hub;
+    HR_CAST(hr_hub, hub, context, HR_HUB_MAGIC);
+    while (mask != 0) {
+        unsigned index = (unsigned)__builtin_ctzll(mask);
+        mask &= mask - 1;
+        HR_ASSERT(index < hub->home_count);
+        hr_loop_wake(hub->homes[index]->loop);
+    }
+}
+
+static void free_hub(hr_hub *hub) {
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr__home_free(&hub->homes[i]);
+    }
+    HR_MAGIC_CLEAR(hub);
+    hr_buf_fini(&hub->server_name);
+    free(hub);
+}
+
+hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler, hr_log *log,
+                     hr_hub **out) {
+    HR_ASSERT(config->loop_count >= 1 && config->loop_count <= HR_LOOP_COUNT_MAX);
+    hr_hub *hub = calloc(1, sizeof *hub);
+    if (hub == NULL) {
+        return HR_ENOMEM;
+    }
+    HR_MAGIC_SET(hub, HR_HUB_MAGIC);
+    hub->config = *config;
+    hub->handler = *handler;
+    hub->log = log;
+    hub->http_limits = (hr_http1_limits){.head_len_max = config->head_len_max,
+                                         .header_count_max = 100,
+                                         .target_len_max = config->head_len_max / 2,
+                                         .body_len_max = config->body_len_max};
+    hr_status status = hr_buf_append_slice(&hub->server_name, config->server_name);
+    hub->config.server_name = hr_buf_slice(&hub->server_name);
+    while (status == HR_OK && hub->home_count < config->loop_count) {
+        status = hr__home_new(hub, hub->home_count, &hub->homes[hub->home_count]);
+        if (status == HR_OK) {
+            hub->home_count++;
+        }
+    }
+    if (status != HR_OK) {
+        free_hub(hub);
+        return status;
+    }
+    hr_log_set_wake(log, on_log_wake, hub);
+    *out = hub;
+    return HR_OK;
+}
+
+hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port, uint16_t *bound_port) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    HR_ASSERT(!hub->started);
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr_home *home = hub->homes[i];
+        HR_ASSERT(home->listener == NULL);
+        hr_status status = hr_listener_bind(home->loop, host, port, HR_BACKLOG, &home->listener);
+        if (status != HR_OK) {
+            return status;
+        }
+        port = hr_listener_port(home->listener);
+    }
+    *bound_port = port;
+    return HR_OK;
+}
+
+hr_status hr_hub_start(hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    HR_ASSERT(!hub->started);
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr_home *home = hub->homes[i];
+        hr_status status = hr__cohort_probe_open(home);
+        if (status != HR_OK) {
+            return status;
+        }
+        if (home->listener != NULL) {
+            hr_listener_start(home->listener, hr__home_accept, hr__home_accept_error, home);
+        }
+    }
+    hub->started = true;
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr_status status = hr_loop_start(hub->homes[i]->loop);
+        if (status != HR_OK) {
+            return status;
+        }
+    }
+    return HR_OK;
+}
+
+void hr_hub_drain(hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    if (atomic_exchange(&hub->draining, true)) {
+        return;
+    }
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        /* Without memory for the letter that loop is ended by stop instead. */
+        (void)!hr_loop_post(hub->homes[i]->loop, hr__home_drain, hub->homes[i]);
+    }
+}
+
+bool hr_hub_is_draining(const hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    return atomic_load(&hub->draining);
+}
+
+void hr_hub_stop(hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    if (hub->stopped) {
+        return;
+    }
+    hub->stopped = true;
+    atomic_store(&hub->draining, true);
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        while (hr_loop_post(hub->homes[i]->loop, hr__home_stop, hub->homes[i]) != HR_OK) {
+        }
+    }
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr_loop_join(hub->homes[i]->loop);
+    }
+}
+
+void hr_hub_free(hr_hub **handle) {
+    hr_hub *hub = *handle;
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    HR_ASSERT(!hub->started || hub->stopped);
+    *handle = NULL;
+    free_hub(hub);
+}
+
+hr_log *hr_hub_log(hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    return hub->log;
+}
+
+uint64_t hr_hub_probe_age_ms(hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    uint64_t now = hr_time_mono_ns();
+    uint64_t oldest = now;
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        uint64_t probed = atomic_load_explicit(&hub->homes[i]->probed_ns, memory_order_relaxed);
+        oldest = probed < oldest ? probed : oldest;
+    }
+    return oldest == 0 ? UINT64_MAX : (now - oldest) / 1000000u;
+}
+
+hr_status hr_hub_publish(hr_hub *hub, const hr_publication *publications, size_t count,
+                         hr_receipt *receipts, size_t *failed_index) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    hr_status status = hr_log_append(hub->log, publications, count, hr_time_wall_ms(),
+                                     hr_time_mono_ns(), receipts, failed_index);
+    if (status != HR_OK) {
+        return status;
+    }
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += publications[i].data.len;
+    }
+    hr_loop *current = hr_loop_current();
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        if (hub->homes[i]->loop == current) {
+            hr__count(&hub->homes[i]->stats.published_events, count);
+            hr__count(&hub->homes[i]->stats.published_bytes, bytes);
+            return HR_OK;
+        }
+    }
+    atomic_fetch_add_explicit(&hub->outside_events, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&hub->outside_bytes, bytes, memory_order_relaxed);
+    return HR_OK;
+}

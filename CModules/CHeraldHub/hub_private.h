@@ -1,0 +1,307 @@
+/* What the files of this module share: hub, home (a loop's part of the hub), cohort, reader, session. */
+#ifndef HR_HUB_PRIVATE_H
+#define HR_HUB_PRIVATE_H
+
+#include "CHeraldHub.h"
+
+#define HR_HUB_MAGIC 0x4B0B0001u
+#define HR_HOME_MAGIC 0x4B0B0002u
+#define HR_COHORT_MAGIC 0x4B0B0003u
+#define HR_SESSION_MAGIC 0x4B0B0004u
+#define HR_REQUEST_MAGIC 0x4B0B0005u
+
+#define HR_BATCH_MAX 256        /* events read from the log at a time */
+#define HR_LIVE_ROUND_MAX 16    /* batches a turn: input must not wait for an endless publisher */
+#define HR_CATCH_UP_MAX 32      /* readers that catch up a step each in a turn */
+#define HR_CATCH_UP_BYTES 131072u
+#define HR_POLL_BYTES_MAX 1048576u /* of events in one poll answer, but for the first event */
+#define HR_POLL_COUNT_MAX 1000u /* events in one poll answer */
+#define HR_COALESCE_LEN_MAX 4096u  /* frames up to this are gathered into one part */
+#define HR_BACKLOG_MAX 262144u  /* answers that wait before further requests of the connection do */
+#define HR_LINGER_MS 2000u
+#define HR_COHORT_LINGER_TICKS 100u /* how long an empty cohort is kept for the next poll */
+#define HR_COHORT_LINGER_MAX 4096u
+#define HR_COMMANDS_OPEN_MAX 32u
+#define HR_SPARE_COUNT 8u
+
+typedef struct hr_home hr_home;
+typedef struct hr_cohort hr_cohort;
+typedef struct hr_reader hr_reader;
+typedef struct hr_session hr_session;
+
+typedef enum hr__resume { HR__RESUME_NONE, HR__RESUME_CURSOR, HR__RESUME_RESET } hr__resume;
+
+/* How the answer to a held poll begins; part of its cohort's key, so that one body serves all. */
+typedef struct hr__answer_style {
+    bool http10;
+    bool keep_alive;
+    bool head_only;
+} hr__answer_style;
+
+/* A position in the log, and what it is read for. Stands inside its session.
+ * Invariant: LIVE readers stand at home->live_cursor; cursor is theirs only in the other states. */
+struct hr_reader {
+    hr_cohort *cohort;   /* NULL: no filters (a WebSocket may have none yet) */
+    hr_link link;        /* in home->catching or home->ready */
+    uint64_t cursor;
+    uint64_t gap_seen;
+    uint64_t resume_sequence; /* the cursor of another epoch, to be told in the reset */
+    uint32_t resume_epoch;
+    uint32_t live_at;    /* place in cohort->live */
+    uint32_t poll_max;
+    uint8_t state;       /* hr_reader_state */
+    uint8_t transport;   /* hr_transport */
+    uint8_t encoding;    /* hr_encoding */
+    uint8_t resume;      /* hr__resume: an outcome is still to be told */
+    bool counted;        /* is in the readers gauge */
+    bool newest_only;    /* policy latest, until it is live again */
+    bool had_filters;
+};
+
+/* The readers of one loop that receive the same bytes: same filters, transport, encoding and, for
+ * polls, the same kind of answer. What is read for one of them that is live is read for all. */
+struct hr_cohort {
+    HR_MAGIC_FIELD;
+    uint8_t transport;
+    uint8_t encoding;
+    bool is_probe;
+    bool resumed;          /* polls: the answer says so */
+    hr__answer_style style; /* polls */
+    uint32_t poll_max;
+    hr_home *home;
+    hr_interest *interest;
+    hr_reader **live;
+    uint32_t live_count;
+    uint32_t live_cap;
+    uint32_t member_count; /* in every state */
+    uint64_t last_sequence; /* newest in batch: an event that matches two filters comes once */
+    hr_event **batch;
+    uint32_t batch_count;
+    uint32_t batch_cap;
+    hr_link dirty;
+    hr_link idle;          /* in home->idle_cohorts while it has no members */
+    uint64_t idle_tick;
+    hr_slice key;          /* points behind the struct */
+};
+
+typedef enum hr_mode {
+    HR_MODE_HTTP,    /* between requests, or reading one */
+    HR_MODE_REQUEST, /* a request waits for the handler's answer */
+    HR_MODE_POLL,    /* a poll is held or catches up */
+    HR_MODE_SSE,
+    HR_MODE_WS,
+    HR_MODE_ECHO,
+    HR_MODE_ENDING,  /* only output and the end are left */
+} hr_mode;
+
+struct hr_session {
+    HR_MAGIC_FIELD;
+    uint8_t mode;
+    uint8_t missed_beats;
+    bool in_input;       /* its input is being handled further up the stack */
+    bool drain_due;      /* its timer now ends it */
+    bool over_limit;     /* it was accepted only to be refused */
+    bool close_sent;     /* WebSocket */
+    hr__answer_style style; /* of the request in hand */
+    hr_home *home;
+    hr_conn conn;
+    hr_timer timer;
+    hr_link link;        /* in home->sessions */
+    hr_link requests;    /* the handler's open requests of this session */
+    uint32_t request_count;
+    hr_http1 *http;      /* while a request arrives */
+    hr_buf *input;       /* what arrived behind a request that is not answered yet */
+    hr_ws_parser *ws;
+    hr_reader reader;
+};
+
+struct hr_request {
+    HR_MAGIC_FIELD;
+    uint8_t kind;
+    hr_home *home;
+    hr_session *session; /* NULL: the connection has gone */
+    hr_link link;
+    hr_http1 *http;      /* owned */
+    hr_buf path;
+    hr_slice query;
+    hr_buf message;      /* a command's text */
+    hr_command command;
+};
+
+typedef struct hr__subs {
+    hr_cohort **items;
+    uint32_t count;
+    uint32_t cap;
+} hr__subs;
+
+/* A loop's part of the hub. Touched by its thread alone, but for what is marked. */
+struct hr_home {
+    HR_MAGIC_FIELD;
+    unsigned index;
+    hr_hub *hub;
+    hr_loop *loop;
+    hr_listener *listener;
+    uint64_t live_cursor;
+    bool in_live;
+    hr_map cohorts;
+    hr__subs *subs;      /* by filter id */
+    uint32_t subs_cap;
+    hr_link dirty;
+    hr_link catching;
+    hr_link ready;       /* sessions that may go on with input they hold */
+    hr_link sessions;
+    hr_link idle_cohorts;
+    uint32_t idle_cohort_count;
+    uint32_t session_count;
+    uint64_t tick_count;
+    hr_cohort *probe;
+    _Atomic uint64_t probed_ns; /* read by any thread */
+    bool draining;
+    bool drained;
+    bool stopping;
+    hr_timer drain_end;
+    hr_buf out;          /* answers are put together here */
+    hr_buf scratch;      /* batches of frames */
+    hr_buf body;
+    hr_http1 *spare_http[HR_SPARE_COUNT];
+    unsigned spare_http_count;
+    hr_request *spare_request;
+    uint64_t random;
+    int64_t date_s;
+    char date[32];
+    size_t date_len;
+    hr_stats stats;      /* by hr__count alone; read by any thread */
+};
+
+struct hr_hub {
+    HR_MAGIC_FIELD;
+    hr_hub_config config;
+    hr_hub_handler handler;
+    hr_log *log;
+    hr_buf server_name;
+    hr_http1_limits http_limits;
+    hr_home *homes[HR_LOOP_COUNT_MAX];
+    unsigned home_count;
+    bool started;
+    bool stopped;
+    _Atomic bool draining;
+    _Atomic uint32_t connection_count;
+    _Atomic uint32_t drained_count;
+    _Atomic uint64_t outside_events; /* published by threads that are no loop's */
+    _Atomic uint64_t outside_bytes;
+};
+
+/* One writer, any reader: a load and a store, no locked instruction. */
+static inline void hr__count(uint64_t *counter, uint64_t by) {
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + by, __ATOMIC_RELAXED);
+}
+static inline void hr__uncount(uint64_t *counter, uint64_t by) {
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) - by, __ATOMIC_RELAXED);
+}
+void hr__histogram_add(hr_histogram *histogram, uint64_t value_ns, uint64_t times);
+static inline hr_transport_stats *hr__stats_of(hr_home *home, const hr_reader *reader) {
+    return &home->stats.transports[reader->transport];
+}
+static inline hr_session *hr__session_of(hr_reader *reader) {
+    return HR_CONTAINER_OF(reader, hr_session, reader);
+}
+uint64_t hr__random(hr_home *home);
+
+/* home.c */
+HR_MUST_CHECK hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out);
+void hr__home_free(hr_home **home);
+void hr__home_turn(void *context);
+void hr__home_tick(void *context);
+void hr__home_drain(void *context);
+void hr__home_stop(void *context);
+void hr__home_session_gone(hr_home *home);
+void hr__home_accept(hr_listener *listener, int fd, void *context);
+void hr__home_accept_error(hr_listener *listener, hr_status reason, void *context);
+hr_http1 *hr__home_http_take(hr_home *home);
+void hr__home_http_give(hr_home *home, hr_http1 *http);
+
+/* cohort.c */
+HR_MUST_CHECK hr_status hr__cohort_find(hr_home *home, const hr_reader *reader, const hr_slice *filters, size_t count,
+                                        hr__answer_style style, hr_cohort **out);
+void hr__cohort_join(hr_cohort *cohort, hr_reader *reader);
+void hr__cohort_leave(hr_reader *reader);
+HR_MUST_CHECK hr_status hr__cohort_probe_open(hr_home *home);
+void hr__cohort_close(hr_cohort *cohort);
+void hr__cohorts_sweep(hr_home *home, bool all);
+
+/* fanout.c */
+/* Reads what concerns this loop and writes it to the live readers; home->live_cursor stands at the head
+ * afterwards, unless more is left (then the loop is woken again). */
+void hr__live_sync(hr_home *home);
+
+/* reader.c */
+hr_session *hr__reader_session(hr_reader *reader);
+void hr__reader_set_state(hr_reader *reader, hr_reader_state state);
+void hr__reader_open(hr_reader *reader); /* into the gauges */
+void hr__reader_close(hr_reader *reader);
+void hr__reader_go_live(hr_reader *reader);
+void hr__reader_leave_live(hr_reader *reader);
+/* Has the reader read on from reader->cursor: a step now, the rest in later turns. */
+void hr__reader_catch_up(hr_reader *reader);
+void hr__reader_step(hr_reader *reader);
+/* The socket did not take all: position is where the reader goes on. May close the connection by policy. */
+void hr__reader_stall(hr_reader *reader, uint64_t position);
+void hr__reader_drained(hr_reader *reader);
+uint64_t hr__reader_position(const hr_reader *reader);
+
+/* stream.c */
+void hr__stream_begin(hr_session *session);
+void hr__stream_gap(hr_reader *reader, const hr_gap *gap, hr_gap_reason reason);
+void hr__stream_resumed(hr_reader *reader, const hr_gap *gap);
+void hr__stream_beat(hr_session *session);
+void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, hr_slice text);
+/* Appends the members of a gap or resume outcome (docs/protocol.md) without braces. topic: the filter concerned. */
+typedef struct hr__outcome {
+    hr_slice name; /* resumed, gap or reset; empty in mid-stream */
+    hr_slice topic;
+    hr_gap gap;
+    hr_gap_reason reason;
+} hr__outcome;
+hr__outcome hr__outcome_of(const hr_reader *reader, const hr_gap *gap, hr_slice only_filter);
+HR_MUST_CHECK hr_status hr__outcome_append(hr_buf *out, const hr_home *home, const hr_reader *reader, const hr__outcome *outcome);
+void hr__count_outcome(hr_home *home, const hr_reader *reader, const hr__outcome *outcome);
+void hr__control_send(hr_session *session, const hr_buf *json);
+HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequence);
+
+/* poll.c */
+/* Answers a short-poll at once; the session's reader holds its position and what it resumes. */
+void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription);
+void hr__poll_answer(hr_session *session, hr_event **events, size_t count, const hr_read *read);
+void hr__poll_timeout(hr_session *session);
+HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events, size_t count, uint64_t next,
+                                       hr_slice outcome, hr_slice etag, size_t *payload_len);
+
+/* websocket.c */
+void hr__ws_input(hr_session *session, char *bytes, size_t len);
+
+/* http.c */
+void hr__http_input(hr_session *session, char *bytes, size_t len);
+void hr__http_refuse(hr_session *session, unsigned status, const char *slug, const char *title, const char *detail);
+/* Appends status line and the headers every answer has. */
+HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style);
+const char *hr__status_phrase(unsigned status);
+/* The request in hand has been answered: go on with the next, or end. */
+void hr__http_done(hr_session *session);
+
+/* request.c */
+void hr__request_end(hr_request **request);
+
+/* session.c */
+void hr__session_open(hr_home *home, int fd);
+void hr__session_input(hr_session *session, char *bytes, size_t len);
+/* Puts input aside until the session may go on, and stops reading. */
+void hr__session_stash(hr_session *session, const char *bytes, size_t len);
+/* Goes on with input put aside, later in this turn. */
+void hr__session_ready(hr_session *session);
+void hr__session_unstash(hr_session *session);
+void hr__session_finish(hr_session *session, hr_close_reason reason);
+void hr__session_arm(hr_session *session, uint64_t after_ms);
+void hr__session_end_in_order(hr_session *session);
+uint64_t hr__session_beat_ms(hr_session *session);
+
+#endif

@@ -1,0 +1,263 @@
+/* Polls: one answer with what lies after a cursor. */
+#include "hub_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How often a short-poll whose filters match little looks on before it answers an empty page whose cursor has
+ * moved: its work on the loop must be bounded. */
+#define HR_SHORT_READ_MAX 16
+
+static hr_status append_events(hr_buf *out, hr_event **events, size_t count, size_t *payload_len) {
+    hr_status status = hr_buf_append_slice(out, HR_LIT("{\"events\":["));
+    *payload_len = 0;
+    for (size_t i = 0; status == HR_OK && i < count; i++) {
+        if (i > 0) {
+            status = hr_buf_append(out, ",", 1);
+        }
+        if (status == HR_OK) {
+            status = hr_event_append_to(events[i], HR_ENCODING_JSON, out);
+        }
+        *payload_len += events[i]->data.len;
+    }
+    return status;
+}
+
+static hr_status append_body(hr_home *home, hr_buf *out, hr_event **events, size_t count,
+                             uint64_t next, hr_slice outcome, size_t *payload_len) {
+    hr_status status = append_events(out, events, count, payload_len);
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(out, HR_LIT("],\"next\":\""));
+    }
+    if (status == HR_OK) {
+        status = hr__id_append(out, hr_log_epoch(home->hub->log), next);
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append(out, "\"", 1);
+    }
+    /* An outcome that is no gap says so itself. */
+    if (status == HR_OK && (outcome.len == 0 || !hr_slice_has_prefix(outcome, HR_LIT(",\"gap\"")))) {
+        status = hr_buf_append_slice(out, HR_LIT(",\"gap\":null"));
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(out, outcome);
+    }
+    return status == HR_OK ? hr_buf_append(out, "}", 1) : status;
+}
+
+static hr_status append_head(hr_home *home, hr_buf *out, hr__answer_style style, unsigned code,
+                             uint64_t next, hr_slice etag, size_t body_len) {
+    hr_status status = hr__head_begin(home, out, code, style);
+    if (status == HR_OK && code == 200) {
+        status = hr_buf_appendf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body_len);
+    }
+    if (status == HR_OK && etag.len > 0) {
+        status = hr_buf_appendf(out, "ETag: %.*s\r\n", (int)etag.len, etag.data);
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(out, HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "));
+    }
+    if (status == HR_OK) {
+        status = hr__id_append(out, hr_log_epoch(home->hub->log), next);
+    }
+    return status == HR_OK ? hr_buf_append(out, "\r\n\r\n", 4) : status;
+}
+
+hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events, size_t count,
+                         uint64_t next, hr_slice outcome, hr_slice etag, size_t *payload_len) {
+    home->body.len = 0;
+    home->out.len = 0;
+    hr_status status = append_body(home, &home->body, events, count, next, outcome, payload_len);
+    if (status == HR_OK) {
+        status = append_head(home, &home->out, style, 200, next, etag, home->body.len);
+    }
+    if (status == HR_OK && !style.head_only) {
+        status = hr_buf_append(&home->out, home->body.data, home->body.len);
+    }
+    return status;
+}
+
+/* `,"gap":{…},"resume":"…"` or `,"resume":"resumed"` or nothing. */
+static hr_status build_outcome(hr_home *home, hr_buf *out, const hr_reader *reader,
+                               const hr__outcome *outcome) {
+    hr_status status = HR_OK;
+    if (outcome->gap.found || outcome->reason == HR_GAP_EPOCH) {
+        status = hr_buf_append_slice(out, HR_LIT(",\"gap\":{"));
+        if (status == HR_OK) {
+            status = hr__outcome_append(out, home, reader, outcome);
+        }
+        if (status == HR_OK) {
+            status = hr_buf_append(out, "}", 1);
+        }
+    }
+    if (status == HR_OK && outcome->name.len > 0) {
+        status = hr_buf_appendf(out, ",\"resume\":\"%.*s\"", (int)outcome->name.len,
+                                outcome->name.data);
+    }
+    return status;
+}
+
+/* Names the answer: where its events end, or for an empty one where it began, and how many there are. `next` is not part of
+ * it: it moves with other topics' events, and an answer that differs in nothing else is the same. */
+static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count) {
+    size_t len = 0;
+    memcpy(out, "W/\"", 3);
+    len = 3 + hr_id_format(hr_log_epoch(home->hub->log), last, out + 3);
+    out[len++] = '-';
+    len += hr_u64_format(count, out + len);
+    out[len++] = '"';
+    return len;
+}
+
+static void count_events(hr_home *home, const hr_reader *reader, hr_event **events, size_t count,
+                         size_t payload_len, size_t answer_len) {
+    hr_transport_stats *stats = hr__stats_of(home, reader);
+    uint64_t now = hr_time_mono_ns();
+    if (count == 0) {
+        return;
+    }
+    hr__count(&stats->deliveries, count);
+    hr__count(&stats->payload_bytes, payload_len);
+    hr__count(&stats->overhead_bytes, answer_len - payload_len);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t since = events[i]->appended_ns;
+        hr__histogram_add(&stats->latency, now > since ? now - since : 0, 1);
+    }
+}
+
+/* Builds the whole answer into home->out. */
+static hr_status build_page(hr_session *session, hr_event **events, size_t count,
+                            const hr_read *read, hr_slice only_filter, size_t *payload_len) {
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr__outcome outcome = hr__outcome_of(reader, &read->gap, only_filter);
+    char etag[HR_ID_TEXT_MAX + 32];
+    uint64_t last = count > 0 ? events[count - 1]->sequence : reader->cursor;
+    hr_slice tag = {etag, format_etag(home, etag, last, count)};
+    hr_buf text = {0};
+    hr_status status = build_outcome(home, &text, reader, &outcome);
+    if (status == HR_OK) {
+        status = hr__poll_build(home, session->style, events, count, read->cursor,
+                                hr_buf_slice(&text), tag, payload_len);
+    }
+    hr_buf_fini(&text);
+    if (status == HR_OK && (outcome.name.len > 0 || read->gap.found)) {
+        hr__count_outcome(home, reader, &outcome);
+    }
+    return status;
+}
+
+void hr__poll_answer(hr_session *session, hr_event **events, size_t count, const hr_read *read) {
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    size_t payload_len = 0;
+    hr_status status = build_page(session, events, count, read, (hr_slice){NULL, 0}, &payload_len);
+    hr__reader_close(reader);
+    if (status != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+        return;
+    }
+    hr__count(&hr__stats_of(home, reader)->polls[count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
+    count_events(home, reader, events, count, payload_len, home->out.len);
+    hr_conn_write(&session->conn, home->out.data, home->out.len);
+    hr__http_done(session);
+}
+
+void hr__poll_timeout(hr_session *session) {
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    /* A live one is told the loop's position, so that it does not come back with an old cursor. */
+    uint64_t next = hr__reader_position(reader);
+    size_t payload_len = 0;
+    hr_slice outcome = reader->resume == HR__RESUME_CURSOR ? HR_LIT(",\"resume\":\"resumed\"")
+                                                           : HR_LIT("");
+    hr_status status = hr__poll_build(home, session->style, NULL, 0, next, outcome,
+                                      (hr_slice){NULL, 0}, &payload_len);
+    if (reader->resume == HR__RESUME_CURSOR) {
+        hr__count(&hr__stats_of(home, reader)->resumes[HR_RESUMED], 1);
+    }
+    hr__count(&hr__stats_of(home, reader)->polls[HR_POLL_TIMEOUT], 1);
+    hr__reader_close(reader);
+    if (status != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+        return;
+    }
+    hr_conn_write(&session->conn, home->out.data, home->out.len);
+    hr__http_done(session);
+}
+
+/* Short-polls. --------------------------------------------------------------------------------- */
+
+/* Whether If-None-Match names tag: weak comparison (RFC 9110 §13.1.2). */
+static bool is_not_modified(const hr_request *request, hr_slice tag) {
+    hr_slice value;
+    if (!hr_request_header(request, HR_LIT("If-None-Match"), &value)) {
+        return false;
+    }
+    hr_slice opaque = {tag.data + 2, tag.len - 2};
+    for (size_t i = 0; i + opaque.len <= value.len; i++) {
+        if (memcmp(value.data + i, opaque.data, opaque.len) == 0) {
+            return true;
+        }
+    }
+    return hr_slice_equal(value, HR_LIT("*"));
+}
+
+static hr_status build_short(hr_session *session, hr_request *request,
+                             const hr_subscription *subscription, hr_event **events, hr_read *read) {
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr_transport_stats *stats = hr__stats_of(home, reader);
+    char etag[HR_ID_TEXT_MAX + 32];
+    uint64_t last = read->count > 0 ? events[read->count - 1]->sequence : reader->cursor;
+    hr_slice tag = {etag, format_etag(home, etag, last, read->count)};
+    bool is_plain = !read->gap.found && reader->resume != HR__RESUME_RESET;
+    if (is_plain && is_not_modified(request, tag)) {
+        home->out.len = 0;
+        hr__count(&stats->polls[HR_POLL_NOT_MODIFIED], 1);
+        return append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
+    }
+    size_t payload_len = 0;
+    hr_slice only = subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
+    hr_status status = build_page(session, events, read->count, read, only, &payload_len);
+    if (status == HR_OK) {
+        hr__count(&stats->polls[read->count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
+        count_events(home, reader, events, read->count, payload_len, home->out.len);
+    }
+    return status;
+}
+
+void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription) {
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr_event *events[HR_POLL_COUNT_MAX];
+    hr_read read = {.cursor = reader->cursor, .until = UINT64_MAX, .gap_seen = reader->gap_seen,
+                    .count_max = reader->poll_max, .bytes_max = HR_POLL_BYTES_MAX};
+    hr_status status = HR_OK;
+    hr_gap gap = {0};
+    for (unsigned i = 0; i < HR_SHORT_READ_MAX; i++) {
+        status = hr_log_read(home->hub->log, subscription->filters, subscription->filter_count,
+                             &read, events);
+        if (status == HR_OK && read.gap.found) {
+            gap = read.gap;
+        }
+        if (status != HR_OK || read.count > 0 || read.complete) {
+            break;
+        }
+    }
+    read.gap = gap;
+    hr__count(&hr__stats_of(home, reader)->readers_opened, 1);
+    if (status == HR_OK) {
+        status = build_short(session, request, subscription, events, &read);
+        for (size_t i = 0; i < read.count; i++) {
+            hr_event_unref(&events[i]);
+        }
+    }
+    hr__request_end(&request);
+    if (status != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+        return;
+    }
+    hr_conn_write(&session->conn, home->out.data, home->out.len);
+    hr__http_done(session);
+}

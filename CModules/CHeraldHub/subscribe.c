@@ -1,0 +1,492 @@
+/* Requests that become readers, and the commands that change what a reader reads. */
+#include "hub_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the reader begins. HR_EFUTURE: its cursor is one that this server has not given out. */
+static hr_status place(hr_reader *reader, hr_log *log, const hr_subscription *subscription) {
+    uint64_t head = hr_log_head(log);
+    reader->resume = HR__RESUME_NONE;
+    reader->gap_seen = 0;
+    switch (subscription->position) {
+    case HR_POSITION_LATEST: reader->cursor = head; break;
+    case HR_POSITION_EARLIEST:
+        /* Whoever asks for all that is kept misses nothing of it. */
+        reader->cursor = 0;
+        reader->gap_seen = head;
+        break;
+    case HR_POSITION_CURSOR:
+        if (subscription->epoch != hr_log_epoch(log)) {
+            reader->cursor = 0;
+            reader->resume = HR__RESUME_RESET;
+            reader->resume_epoch = subscription->epoch;
+            reader->resume_sequence = subscription->sequence;
+        } else if (subscription->sequence > head) {
+            return HR_EFUTURE;
+        } else {
+            reader->cursor = subscription->sequence;
+            reader->resume = HR__RESUME_CURSOR;
+        }
+        break;
+    }
+    return HR_OK;
+}
+
+static hr_encoding encoding_of(const hr_subscription *subscription) {
+    switch (subscription->transport) {
+    case HR_WEBSOCKET: return subscription->raw ? HR_ENCODING_WS_RAW : HR_ENCODING_WS;
+    case HR_SSE_STREAM: return subscription->raw ? HR_ENCODING_SSE_RAW : HR_ENCODING_SSE;
+    case HR_LONGPOLL:
+    case HR_SHORTPOLL: return HR_ENCODING_JSON;
+    }
+    return HR_ENCODING_JSON;
+}
+
+/* Handshake. ----------------------------------------------------------------------------------- */
+
+const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_version) {
+    hr_slice value;
+    char accept[HR_WS_ACCEPT_LEN];
+    *wrong_version = false;
+    if (hr_request_method(request) != HR_HTTP_GET) {
+        return "the method of a WebSocket handshake is GET";
+    }
+    if (hr_http1_minor(request->http) != 1) {
+        return "a WebSocket handshake needs HTTP/1.1";
+    }
+    if (!hr_request_wants_upgrade(request)) {
+        return "a WebSocket handshake needs Connection: Upgrade and Upgrade: websocket";
+    }
+    if (!hr_request_header(request, HR_LIT("Sec-WebSocket-Version"), &value) ||
+        !hr_slice_equal(value, HR_LIT("13"))) {
+        *wrong_version = true;
+        return "Sec-WebSocket-Version must be 13";
+    }
+    if (!hr_request_header(request, HR_LIT("Sec-WebSocket-Key"), &value) ||
+        hr_ws_accept(value, accept) != HR_OK) {
+        return "Sec-WebSocket-Key must be 16 bytes in base64";
+    }
+    return NULL;
+}
+
+static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_protocol) {
+    hr_slice key;
+    char accept[HR_WS_ACCEPT_LEN];
+    HR_ASSERT(hr_request_header(request, HR_LIT("Sec-WebSocket-Key"), &key));
+    HR_ASSERT(hr_ws_accept(key, accept) == HR_OK);
+    hr_status status = hr__head_begin(request->home, out, 101, request->session->style);
+    if (status == HR_OK) {
+        status = hr_buf_appendf(out,
+                                "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                                "Sec-WebSocket-Accept: %.*s\r\n",
+                                HR_WS_ACCEPT_LEN, accept);
+    }
+    if (status == HR_OK && offer_protocol &&
+        hr_request_header_has_token(request, HR_LIT("Sec-WebSocket-Protocol"), HR_LIT("herald.v1"))) {
+        status = hr_buf_append_slice(out, HR_LIT("Sec-WebSocket-Protocol: herald.v1\r\n"));
+    }
+    return status == HR_OK ? hr_buf_append(out, "\r\n", 2) : status;
+}
+
+static hr_status append_sse_head(hr_request *request, hr_buf *out) {
+    /* The stream has no length: it ends with its connection (RFC 9112 §6.3). */
+    request->session->style.keep_alive = false;
+    hr_status status = hr__head_begin(request->home, out, 200, request->session->style);
+    return status != HR_OK
+               ? status
+               : hr_buf_append_slice(out, HR_LIT("Content-Type: text/event-stream\r\n"
+                                                 "Cache-Control: no-cache, no-transform\r\n"
+                                                 "X-Accel-Buffering: no\r\n\r\n"));
+}
+
+/* Becoming a stream. --------------------------------------------------------------------------- */
+
+/* Writes the head and turns the session into mode. On failure nothing has been written. */
+static hr_status begin_stream(hr_request *request, hr_mode mode) {
+    hr_session *session = request->session;
+    hr_buf *out = &session->home->out;
+    if (mode != HR_MODE_SSE && session->ws == NULL) {
+        session->ws = calloc(1, sizeof *session->ws);
+        if (session->ws == NULL) {
+            return HR_ENOMEM;
+        }
+    }
+    out->len = 0;
+    hr_status status = mode == HR_MODE_SSE ? append_sse_head(request, out)
+                                           : append_upgrade(request, out, mode == HR_MODE_WS);
+    if (status != HR_OK) {
+        return status;
+    }
+    session->mode = (uint8_t)mode;
+    session->missed_beats = 0;
+    hr_conn_write(&session->conn, out->data, out->len);
+    if (hr_conn_is_open(&session->conn)) {
+        hr__stream_begin(session);
+    }
+    return HR_OK;
+}
+
+static hr_status subscribe_stream(hr_request **handle, const hr_subscription *subscription) {
+    hr_request *request = *handle;
+    hr_session *session = request->session;
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr_cohort *cohort = NULL;
+    hr_status status = HR_OK;
+    if (subscription->filter_count == 0 && subscription->position != HR_POSITION_LATEST) {
+        return HR_EINVAL; /* a position is a position in something */
+    }
+    if (subscription->filter_count > 0) {
+        status = hr__cohort_find(home, reader, subscription->filters, subscription->filter_count,
+                                 session->style, &cohort);
+    }
+    if (status != HR_OK) {
+        return status;
+    }
+    hr__reader_open(reader);
+    if (cohort != NULL) {
+        hr__cohort_join(cohort, reader);
+        reader->had_filters = true;
+    }
+    hr__live_sync(home);
+    hr_mode mode = subscription->transport == HR_SSE_STREAM ? HR_MODE_SSE : HR_MODE_WS;
+    status = begin_stream(request, mode);
+    if (status != HR_OK) {
+        hr__reader_close(reader);
+        return status;
+    }
+    hr__request_end(handle);
+    if (!hr_conn_is_open(&session->conn)) {
+        return HR_OK;
+    }
+    /* Also without filters: a step then makes it live at once. */
+    hr__reader_step(reader);
+    return HR_OK;
+}
+
+static hr_status subscribe_poll(hr_request **handle, const hr_subscription *subscription) {
+    hr_request *request = *handle;
+    hr_session *session = request->session;
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr_cohort *cohort = NULL;
+    hr_status status = hr__cohort_find(home, reader, subscription->filters,
+                                       subscription->filter_count, session->style, &cohort);
+    if (status != HR_OK) {
+        return status;
+    }
+    hr__reader_open(reader);
+    hr__cohort_join(cohort, reader);
+    session->mode = HR_MODE_POLL;
+    hr__request_end(handle);
+    hr__session_arm(session, subscription->wait_ms);
+    hr__live_sync(home);
+    hr__reader_step(reader);
+    return HR_OK;
+}
+
+hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subscription) {
+    hr_request *request = *handle;
+    HR_CHECK(request, HR_REQUEST_MAGIC);
+    HR_ASSERT(request->kind == HR_REQUEST_HTTP);
+    HR_ASSERT(subscription->max >= 1 || subscription->transport == HR_WEBSOCKET ||
+              subscription->transport == HR_SSE_STREAM);
+    hr_session *session = request->session;
+    if (session == NULL) {
+        hr__request_end(handle);
+        return HR_OK;
+    }
+    bool wrong_version = false;
+    if (subscription->transport == HR_WEBSOCKET &&
+        hr_request_handshake_fault(request, &wrong_version) != NULL) {
+        return HR_EINVAL;
+    }
+    if (subscription->filter_count > session->home->hub->config.filters_per_reader_max) {
+        return HR_ELIMIT;
+    }
+    hr_reader *reader = &session->reader;
+    HR_ASSERT(!reader->counted && !hr_link_linked(&reader->link));
+    reader->transport = (uint8_t)subscription->transport;
+    reader->encoding = (uint8_t)encoding_of(subscription);
+    reader->poll_max =
+        subscription->max < HR_POLL_COUNT_MAX ? subscription->max : HR_POLL_COUNT_MAX;
+    reader->newest_only = false;
+    reader->had_filters = false;
+    hr_status status = place(reader, session->home->hub->log, subscription);
+    if (status != HR_OK) {
+        return status;
+    }
+    switch (subscription->transport) {
+    case HR_WEBSOCKET:
+    case HR_SSE_STREAM: return subscribe_stream(handle, subscription);
+    case HR_LONGPOLL: return subscribe_poll(handle, subscription);
+    case HR_SHORTPOLL:
+        *handle = NULL;
+        hr__poll_short(session, request, subscription);
+        return HR_OK;
+    }
+    return HR_EINVAL;
+}
+
+hr_status hr_request_echo(hr_request **handle) {
+    hr_request *request = *handle;
+    HR_CHECK(request, HR_REQUEST_MAGIC);
+    hr_session *session = request->session;
+    if (session == NULL) {
+        hr__request_end(handle);
+        return HR_OK;
+    }
+    bool wrong_version = false;
+    if (hr_request_handshake_fault(request, &wrong_version) != NULL) {
+        return HR_EINVAL;
+    }
+    hr_status status = begin_stream(request, HR_MODE_ECHO);
+    if (status != HR_OK) {
+        return status;
+    }
+    hr__request_end(handle);
+    hr__session_ready(session);
+    return HR_OK;
+}
+
+/* Commands. ------------------------------------------------------------------------------------ */
+
+static hr_status append_ref(hr_buf *out, const hr_request *request) {
+    hr_slice ref = request->command.ref;
+    return ref.len == 0 ? HR_OK
+                        : hr_buf_appendf(out, ",\"ref\":%.*s", (int)ref.len, ref.data);
+}
+
+static hr_status append_filters(hr_buf *out, const hr_cohort *cohort) {
+    hr_status status = hr_buf_append_slice(out, HR_LIT(",\"filters\":["));
+    size_t count = cohort == NULL ? 0 : hr_interest_filter_count(cohort->interest);
+    for (size_t i = 0; status == HR_OK && i < count; i++) {
+        if (i > 0) {
+            status = hr_buf_append(out, ",", 1);
+        }
+        if (status == HR_OK) {
+            status = hr_json_string_append(out, hr_interest_filter(cohort->interest, i));
+        }
+    }
+    return status == HR_OK ? hr_buf_append(out, "]", 1) : status;
+}
+
+/* {"control":NAME,"ref"?,"filters"?,"cursor"} */
+static void send_state(hr_request *request, hr_slice name, bool with_filters) {
+    hr_session *session = request->session;
+    hr_home *home = session->home;
+    hr_buf *body = &home->body;
+    body->len = 0;
+    hr_status status =
+        hr_buf_appendf(body, "{\"control\":\"%.*s\"", (int)name.len, name.data);
+    if (status == HR_OK) {
+        status = append_ref(body, request);
+    }
+    if (status == HR_OK && with_filters) {
+        status = append_filters(body, session->reader.cohort);
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(body, HR_LIT(",\"cursor\":\""));
+    }
+    if (status == HR_OK) {
+        status = hr__id_append(body, hr_log_epoch(home->hub->log),
+                               hr__reader_position(&session->reader));
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(body, HR_LIT("\"}"));
+    }
+    if (status == HR_OK) {
+        hr__control_send(session, body);
+    }
+}
+
+/* Moves a reader from its cohort to another (NULL: none) without moving it in the log. */
+static void move(hr_reader *reader, hr_cohort *cohort) {
+    hr_home *home = hr__session_of(reader)->home;
+    if (reader->state == HR_READER_LIVE) {
+        reader->cursor = home->live_cursor;
+        hr__reader_leave_live(reader);
+        hr__reader_set_state(reader, HR_READER_CATCHING_UP);
+    }
+    if (reader->cohort != NULL) {
+        hr__cohort_leave(reader);
+    }
+    if (cohort != NULL) {
+        hr__cohort_join(cohort, reader);
+    }
+}
+
+/* The set of the reader's filters and more, or without less. Borrowed from the cohort and the arguments. */
+static size_t merge(const hr_reader *reader, const hr_slice *more, size_t more_count,
+                    const hr_slice *less, size_t less_count, hr_slice *out) {
+    size_t count = 0;
+    size_t held = reader->cohort == NULL ? 0 : hr_interest_filter_count(reader->cohort->interest);
+    for (size_t i = 0; i < held; i++) {
+        hr_slice filter = hr_interest_filter(reader->cohort->interest, i);
+        bool goes = false;
+        for (size_t j = 0; j < less_count; j++) {
+            goes = goes || hr_slice_equal(less[j], filter);
+        }
+        if (!goes) {
+            out[count++] = filter;
+        }
+    }
+    for (size_t i = 0; i < more_count; i++) {
+        out[count++] = more[i];
+    }
+    return count;
+}
+
+/* Finds the cohort for the changed set and moves the reader there, then answers. */
+static hr_status change(hr_request **handle, const hr_slice *filters, size_t count, hr_slice name) {
+    hr_request *request = *handle;
+    hr_session *session = request->session;
+    hr_home *home = session->home;
+    hr_reader *reader = &session->reader;
+    hr_cohort *cohort = NULL;
+    hr_status status = HR_OK;
+    if (count > 0) {
+        status = hr__cohort_find(home, reader, filters, count, session->style, &cohort);
+    }
+    if (status != HR_OK) {
+        return status;
+    }
+    move(reader, cohort);
+    send_state(request, name, true);
+    hr__request_end(handle);
+    if (hr_conn_is_open(&session->conn) && reader->state == HR_READER_CATCHING_UP) {
+        hr_link_remove(&reader->link);
+        hr__reader_step(reader);
+    }
+    return HR_OK;
+}
+
+/* The session of a command that may change its reader now, brought to the head of the log; NULL
+ * when the connection has gone (the request has ended then). */
+static hr_session *prepare(hr_request **handle) {
+    hr_request *request = *handle;
+    HR_CHECK(request, HR_REQUEST_MAGIC);
+    HR_ASSERT(request->kind == HR_REQUEST_COMMAND);
+    if (request->session != NULL) {
+        hr__live_sync(request->home);
+    }
+    if (request->session == NULL || !request->session->reader.counted) {
+        hr__request_end(handle);
+        return NULL;
+    }
+    return request->session;
+}
+
+hr_status hr_request_add_filters(hr_request **handle, const hr_subscription *subscription) {
+    hr_session *session = prepare(handle);
+    if (session == NULL) {
+        return HR_OK;
+    }
+    hr_reader *reader = &session->reader;
+    size_t held = reader->cohort == NULL ? 0 : hr_interest_filter_count(reader->cohort->interest);
+    if (reader->had_filters && subscription->position != HR_POSITION_LATEST) {
+        return HR_EINVAL;
+    }
+    hr_slice *filters = malloc((held + subscription->filter_count + 1) * sizeof *filters);
+    if (filters == NULL) {
+        return HR_ENOMEM;
+    }
+    size_t count = merge(reader, subscription->filters, subscription->filter_count, NULL, 0, filters);
+    hr_reader before = *reader;
+    hr_status status = HR_OK;
+    if (!reader->had_filters) {
+        /* It has been at the loop's position; from now on it is where it asks to be. */
+        hr__reader_set_state(reader, HR_READER_CATCHING_UP);
+        status = place(reader, session->home->hub->log, subscription);
+    }
+    if (status == HR_OK) {
+        status = change(handle, filters, count, HR_LIT("subscribed"));
+    }
+    free(filters);
+    if (status != HR_OK && !before.had_filters) {
+        hr__reader_set_state(reader, (hr_reader_state)before.state);
+        reader->cursor = before.cursor;
+        reader->gap_seen = before.gap_seen;
+        reader->resume = before.resume;
+    } else if (status == HR_OK) {
+        reader->had_filters = true;
+    }
+    return status;
+}
+
+hr_status hr_request_remove_filters(hr_request **handle, const hr_slice *filters, size_t count) {
+    hr_session *session = prepare(handle);
+    if (session == NULL) {
+        return HR_OK;
+    }
+    hr_reader *reader = &session->reader;
+    size_t held = reader->cohort == NULL ? 0 : hr_interest_filter_count(reader->cohort->interest);
+    for (size_t i = 0; i < count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < held; j++) {
+            found = found || hr_slice_equal(filters[i], hr_interest_filter(reader->cohort->interest, j));
+        }
+        if (!found) {
+            return HR_ENOTFOUND;
+        }
+    }
+    hr_slice *left = malloc((held + 1) * sizeof *left);
+    if (left == NULL) {
+        return HR_ENOMEM;
+    }
+    size_t left_count = merge(reader, NULL, 0, filters, count, left);
+    hr_status status = change(handle, left, left_count, HR_LIT("unsubscribed"));
+    free(left);
+    return status;
+}
+
+void hr_request_pong(hr_request **handle) {
+    hr_request *request = *handle;
+    HR_CHECK(request, HR_REQUEST_MAGIC);
+    HR_ASSERT(request->kind == HR_REQUEST_COMMAND);
+    if (request->session != NULL) {
+        send_state(request, HR_LIT("pong"), false);
+    }
+    hr__request_end(handle);
+}
+
+static hr_status append_member(hr_buf *out, hr_slice name, hr_slice text) {
+    hr_status status = hr_buf_appendf(out, ",\"%.*s\":", (int)name.len, name.data);
+    return status == HR_OK ? hr_json_string_append(out, text) : status;
+}
+
+void hr_request_refuse(hr_request **handle, hr_slice type, hr_slice title, unsigned code,
+                       hr_slice detail) {
+    hr_request *request = *handle;
+    HR_CHECK(request, HR_REQUEST_MAGIC);
+    HR_ASSERT(request->kind == HR_REQUEST_COMMAND);
+    hr_session *session = request->session;
+    if (session != NULL) {
+        hr_buf *body = &session->home->body;
+        body->len = 0;
+        hr_status status = hr_buf_append_slice(body, HR_LIT("{\"control\":\"error\""));
+        if (status == HR_OK) {
+            status = append_ref(body, request);
+        }
+        if (status == HR_OK) {
+            status = append_member(body, HR_LIT("type"), type);
+        }
+        if (status == HR_OK) {
+            status = append_member(body, HR_LIT("title"), title);
+        }
+        if (status == HR_OK) {
+            status = hr_buf_appendf(body, ",\"status\":%u", code);
+        }
+        if (status == HR_OK) {
+            status = append_member(body, HR_LIT("detail"), detail);
+        }
+        if (status == HR_OK) {
+            status = hr_buf_append(body, "}", 1);
+        }
+        if (status == HR_OK) {
+            hr__control_send(session, body);
+        }
+    }
+    hr__request_end(handle);
+}

@@ -1,0 +1,322 @@
+#include "loop_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* At most so many reads a turn: one fast sender must not starve the loop's others. */
+#define HR_READ_COUNT_MAX 4
+/* What is discarded of a peer that goes on sending after our half was closed. */
+#define HR_LINGER_READ_COUNT_MAX 64
+
+static void on_ready(uv_poll_t *handle, int status, int events);
+
+static int conn_fd(const hr_conn *conn) {
+    uv_os_fd_t fd = -1;
+    HR_ASSERT(uv_fileno((const uv_handle_t *)&conn->poll, &fd) == 0);
+    return fd;
+}
+
+/* Asks libuv for what is wanted now. A connection that neither reads nor waits still hears of a
+ * hang-up, but for one whose peer has closed its half: that would be reported for ever. */
+static void update_poll(hr_conn *conn) {
+    int wanted = 0;
+    if (!conn->paused && !conn->eof) {
+        wanted |= UV_READABLE;
+    } else if (!conn->eof) {
+        wanted |= UV_DISCONNECT;
+    }
+    if (conn->waiting != NULL) {
+        wanted |= UV_WRITABLE;
+    }
+    if (wanted == conn->polled) {
+        return;
+    }
+    conn->polled = (uint8_t)wanted;
+    if (wanted == 0) {
+        HR_ASSERT(uv_poll_stop(&conn->poll) == 0);
+    } else {
+        HR_ASSERT(uv_poll_start(&conn->poll, wanted, on_ready) == 0);
+    }
+}
+
+hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const hr_conn_ops *ops) {
+    HR_CHECK(loop, HR_LOOP_MAGIC);
+    *conn = (hr_conn){.loop = loop, .ops = ops};
+    int code = uv_poll_init(&loop->uv, &conn->poll, fd);
+    if (code != 0) {
+        close(fd);
+        return hr__status_from_uv(code);
+    }
+    HR_MAGIC_SET(conn, HR_CONN_MAGIC);
+    conn->poll.data = conn;
+    update_poll(conn);
+    return HR_OK;
+}
+
+static void drop_waiting(hr_conn *conn) {
+    if (conn->waiting != NULL) {
+        hr_buf_fini(conn->waiting);
+        free(conn->waiting);
+        conn->waiting = NULL;
+    }
+}
+
+static void on_poll_closed(uv_handle_t *handle) {
+    hr_conn *conn;
+    HR_CAST(hr_conn, conn, handle->data, HR_CONN_MAGIC);
+    HR_MAGIC_CLEAR(conn);
+    conn->ops->on_free(conn);
+}
+
+void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    HR_ASSERT(reason != HR_CLOSE_NONE);
+    if (!hr_conn_is_open(conn)) {
+        return;
+    }
+    conn->reason = (uint8_t)reason;
+    int fd = conn_fd(conn);
+    uv_poll_stop(&conn->poll);
+    drop_waiting(conn);
+    if (conn->loop->corked == conn) {
+        conn->loop->cork.len = 0;
+    }
+    conn->ops->on_close(conn, reason);
+    /* After uv_close has taken the handle out of epoll the number may be used again by anyone. */
+    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+    close(fd);
+}
+
+static ssize_t send_parts(hr_conn *conn, const struct iovec *parts, int count) {
+    ssize_t sent;
+    do {
+        if (count == 1) {
+            sent = send(conn_fd(conn), parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+        } else {
+            struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                                     .msg_iovlen = (size_t)count};
+            sent = sendmsg(conn_fd(conn), &message, MSG_NOSIGNAL);
+        }
+    } while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count, size_t *sent) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    HR_ASSERT(conn->waiting == NULL && count > 0);
+    *sent = 0;
+    if (!hr_conn_is_open(conn)) {
+        return HR_ECLOSED;
+    }
+    ssize_t taken = send_parts(conn, parts, count);
+    if (taken >= 0) {
+        *sent = (size_t)taken;
+        return HR_OK;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        return HR_OK;
+    }
+    hr_conn_close(conn, HR_CLOSE_RESET);
+    return HR_ECLOSED;
+}
+
+hr_status hr_conn_keep(hr_conn *conn, const char *bytes, size_t len) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    if (!hr_conn_is_open(conn)) {
+        return HR_ECLOSED;
+    }
+    if (conn->waiting == NULL) {
+        conn->waiting = calloc(1, sizeof *conn->waiting);
+        conn->progress_ms = hr_loop_now_ms(conn->loop);
+    }
+    if (conn->waiting == NULL || hr_buf_append(conn->waiting, bytes, len) != HR_OK) {
+        hr_conn_close(conn, HR_CLOSE_LIMIT);
+        return HR_ECLOSED;
+    }
+    update_poll(conn);
+    return HR_OK;
+}
+
+static hr_status write_now(hr_conn *conn, const char *bytes, size_t len) {
+    size_t sent = 0;
+    if (conn->waiting == NULL) {
+        struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+        hr_status status = hr_conn_write_some(conn, &part, 1, &sent);
+        if (status != HR_OK || sent == len) {
+            return status;
+        }
+    }
+    return hr_conn_keep(conn, bytes + sent, len - sent);
+}
+
+hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    if (!hr_conn_is_open(conn)) {
+        return HR_ECLOSED;
+    }
+    if (len == 0) {
+        return HR_OK;
+    }
+    hr_loop *loop = conn->loop;
+    if (loop->corked == conn && len < HR_LOOP_READ_LEN) {
+        if (loop->cork.len >= HR_LOOP_READ_LEN) {
+            hr_conn_uncork(conn);
+        }
+        if (hr_conn_is_open(conn) && hr_buf_append(&loop->cork, bytes, len) == HR_OK) {
+            return HR_OK;
+        }
+    }
+    hr_conn_uncork(conn);
+    return hr_conn_is_open(conn) ? write_now(conn, bytes, len) : HR_ECLOSED;
+}
+
+void hr_conn_uncork(hr_conn *conn) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    hr_loop *loop = conn->loop;
+    if (loop->corked == conn && loop->cork.len > 0 && hr_conn_is_open(conn)) {
+        size_t len = loop->cork.len;
+        loop->cork.len = 0;
+        (void)write_now(conn, loop->cork.data, len);
+    }
+}
+
+void hr_conn_pause(hr_conn *conn) {
+    conn->paused = true;
+    if (hr_conn_is_open(conn)) {
+        update_poll(conn);
+    }
+}
+
+void hr_conn_resume(hr_conn *conn) {
+    conn->paused = false;
+    if (hr_conn_is_open(conn)) {
+        update_poll(conn);
+    }
+}
+
+/* Our half is closed when nothing of our output is left with us. */
+static void begin_linger(hr_conn *conn) {
+    conn->lingering = true;
+    if (shutdown(conn_fd(conn), SHUT_WR) != 0 || conn->eof) {
+        hr_conn_close(conn, (hr_close_reason)conn->finishing);
+        return;
+    }
+    hr_conn_resume(conn);
+}
+
+void hr_conn_finish(hr_conn *conn, hr_close_reason reason) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    if (!hr_conn_is_open(conn) || conn->finishing != HR_CLOSE_NONE) {
+        return;
+    }
+    conn->finishing = (uint8_t)reason;
+    hr_conn_uncork(conn);
+    if (hr_conn_is_open(conn) && conn->waiting == NULL) {
+        begin_linger(conn);
+    }
+}
+
+static void flush_waiting(hr_conn *conn) {
+    hr_buf *waiting = conn->waiting;
+    if (waiting->len > 0) {
+        struct iovec part = {.iov_base = waiting->data, .iov_len = waiting->len};
+        ssize_t sent = send_parts(conn, &part, 1);
+        if (sent < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                hr_conn_close(conn, HR_CLOSE_RESET);
+            }
+            return;
+        }
+        if (sent > 0) {
+            conn->progress_ms = hr_loop_now_ms(conn->loop);
+        }
+        hr_buf_consume(waiting, (size_t)sent);
+        if (waiting->len > 0) {
+            return;
+        }
+    }
+    drop_waiting(conn);
+    update_poll(conn);
+    if (conn->finishing != HR_CLOSE_NONE) {
+        begin_linger(conn);
+        return;
+    }
+    conn->ops->on_drained(conn);
+}
+
+static void handle_input(hr_conn *conn, ssize_t got) {
+    hr_loop *loop = conn->loop;
+    if (conn->lingering) {
+        return;
+    }
+    HR_ASSERT(loop->corked == NULL && loop->cork.len == 0);
+    loop->corked = conn;
+    conn->ops->on_read(conn, loop->read_buffer, (size_t)got);
+    hr_conn_uncork(conn);
+    loop->corked = NULL;
+    loop->cork.len = 0;
+}
+
+static void read_input(hr_conn *conn) {
+    unsigned count_max = conn->lingering ? HR_LINGER_READ_COUNT_MAX : HR_READ_COUNT_MAX;
+    for (unsigned i = 0; i < count_max && hr_conn_is_open(conn) && !conn->paused; i++) {
+        ssize_t got = recv(conn_fd(conn), conn->loop->read_buffer, HR_LOOP_READ_LEN, 0);
+        if (got > 0) {
+            handle_input(conn, got);
+            if ((size_t)got < HR_LOOP_READ_LEN) {
+                return; /* the socket is empty; what comes later is reported again */
+            }
+            continue;
+        }
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return;
+        }
+        if (got < 0) {
+            hr_conn_close(conn, HR_CLOSE_RESET);
+            return;
+        }
+        conn->eof = true;
+        update_poll(conn);
+        if (conn->lingering) {
+            hr_conn_close(conn, (hr_close_reason)conn->finishing);
+        } else if (conn->finishing == HR_CLOSE_NONE) {
+            conn->ops->on_eof(conn);
+        }
+        return;
+    }
+}
+
+static void on_ready(uv_poll_t *handle, int status, int events) {
+    hr_conn *conn;
+    HR_CAST(hr_conn, conn, handle->data, HR_CONN_MAGIC);
+    if (status != 0) {
+        hr_conn_close(conn, HR_CLOSE_RESET);
+        return;
+    }
+    if ((events & UV_WRITABLE) != 0 && conn->waiting != NULL) {
+        flush_waiting(conn);
+    }
+    if (hr_conn_is_open(conn) && (events & UV_READABLE) != 0 && !conn->paused) {
+        read_input(conn);
+    }
+    if (hr_conn_is_open(conn) && (events & UV_DISCONNECT) != 0 && conn->paused && !conn->eof) {
+        /* The peer has closed at least its half while an answer is due. Input that it sent before
+         * stays in the kernel until reading is taken up; the end is met again there. */
+        conn->polled = 0;
+        conn->ops->on_eof(conn);
+        if (hr_conn_is_open(conn) && conn->paused) {
+            HR_ASSERT(uv_poll_stop(&conn->poll) == 0);
+            if (conn->waiting != NULL) {
+                conn->polled = UV_WRITABLE;
+                HR_ASSERT(uv_poll_start(&conn->poll, UV_WRITABLE, on_ready) == 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+/* What the files of this module know of a loop. */
+#ifndef HR_LOOP_PRIVATE_H
+#define HR_LOOP_PRIVATE_H
+
+#include "CHeraldNet.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+#define HR_LOOP_MAGIC 0x10091001u
+#define HR_LISTENER_MAGIC 0x10091002u
+#define HR_CONN_MAGIC 0x10091003u
+
+typedef struct hr__letter {
+    struct hr__letter *next;
+    hr_loop_fn *fn;
+    void *context;
+} hr__letter;
+
+struct hr_loop {
+    HR_MAGIC_FIELD;
+    unsigned index;
+    uv_loop_t uv;
+    uv_async_t async;
+    uv_timer_t ticker;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    pthread_t thread;
+    bool started;
+    bool stopping;
+    hr_loop_fn *turn;
+    void *turn_context;
+    hr_loop_fn *tick;
+    void *tick_context;
+    hr_wheel wheel;
+    uint64_t tick_due_ns;
+    uint64_t tick_lag_ns;
+    /* The connection whose input is being handled: its output is gathered in cork and
+     * written once at the end, however many pipelined requests it answers. */
+    struct hr_conn *corked;
+    hr_buf cork;
+    char *read_buffer;
+    /* Written by other threads; on a line of their own, away from what each turn uses. */
+    _Alignas(64) _Atomic(hr__letter *) mailbox;
+    _Atomic bool wake_pending;
+    _Atomic bool stop_pending;
+};
+
+/* libuv's negative codes as statuses. */
+hr_status hr__status_from_uv(int code);
+/* errno values as statuses. */
+hr_status hr__status_from_errno(int code);
+
+#endif

@@ -1,0 +1,133 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// A folder is a target, a target is a floor, and imports only point down (ARCHITECTURE.md; checked by TidyTests).
+// Every dependency is pinned exactly: NIOHTTP1 and NIOWebSocket lend C headers that are not their public interface.
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+/// Tests of the core work on its pointers throughout; to mark each of them unsafe would say nothing.
+let testSettings: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+let cSettings: [CSetting] = [
+    .enableWarning("all"),
+    .enableWarning("extra"),
+    .enableWarning("conversion"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A floor written in C.
+func core(_ name: String, on dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies,
+        path: "CModules/\(name)",
+        exclude: ["README.md"],
+        publicHeadersPath: "include",
+        cSettings: cSettings)
+}
+
+/// The tests of one target.
+func tests(_ name: String, on dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: testSettings)
+}
+
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "herald",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "herald", targets: ["herald"]),
+        .library(name: "HeraldClient", targets: ["HeraldClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", exact: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+    ],
+    targets: [
+        // Floor 0: system libraries.
+        .systemLibrary(
+            name: "CLibuv", path: "CModules/CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+
+        // Floors 1 to 4: the core.
+        core("CHeraldBase", on: []),
+        core("CHeraldWire", on: ["CHeraldBase", nioHTTP1, nioWebSocket]),
+        core("CHeraldLog", on: ["CHeraldBase", "CHeraldWire"]),
+        core("CHeraldNet", on: ["CHeraldBase", "CLibuv"]),
+        core("CHeraldHub", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet"]),
+
+        // Floor 5: the core as a Swift module. Lifetimes let views of C's bytes be values that cannot outlive them.
+        .target(
+            name: "HeraldCore",
+            dependencies: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet", "CHeraldHub"],
+            exclude: ["README.md"],
+            swiftSettings: swiftSettings + [.enableExperimentalFeature("Lifetimes")]),
+
+        // Floor 6: the service, and beside it the client library, which knows nothing of it.
+        .target(
+            name: "Herald",
+            dependencies: [
+                "HeraldCore",
+                .product(name: "Configuration", package: "swift-configuration"),
+                logging,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            exclude: ["README.md"],
+            resources: [
+                .embedInCode("Resources/console.html"),
+                .embedInCode("Resources/console.js"),
+                .embedInCode("Resources/console.css"),
+                .embedInCode("Resources/openapi.txt"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "HeraldClient",
+            dependencies: [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioWebSocket],
+            exclude: ["README.md"],
+            swiftSettings: swiftSettings),
+
+        // Floor 7: the command.
+        .executableTarget(
+            name: "herald",
+            dependencies: ["Herald", "HeraldClient", argumentParser, logging],
+            exclude: ["README.md"],
+            swiftSettings: swiftSettings),
+
+        tests("CHeraldBaseTests", on: ["CHeraldBase"]),
+        tests("CHeraldWireTests", on: ["CHeraldBase", "CHeraldWire"]),
+        tests("CHeraldLogTests", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog"]),
+        tests("CHeraldNetTests", on: ["CHeraldBase", "CHeraldNet"]),
+        tests("CHeraldHubTests", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet", "CHeraldHub"]),
+        tests("HeraldCoreTests", on: ["HeraldCore"]),
+        tests("HeraldTests", on: ["Herald", "HeraldCore", "herald", logging]),
+        tests("HeraldClientTests", on: ["HeraldClient", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
+        tests("TidyTests", on: []),
+    ],
+    cLanguageStandard: .gnu17
+)
+
+// Targets whose folder is not there yet are left out.
+import Foundation
+
+package.targets.removeAll { target in
+    !FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(target.path ?? (target.isTest ? "Tests/" : "Sources/") + target.name)")
+}

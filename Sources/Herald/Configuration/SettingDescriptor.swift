@@ -1,0 +1,186 @@
+import Logging
+
+/// One setting: its names, its help, and how it is read and written.
+///
+/// ``all`` is the only list of settings there is. Reading, printing, the checks for unknown names and the help of
+/// `herald serve` all go by it.
+public struct SettingDescriptor: Sendable {
+    /// What a setting's value consists of.
+    public enum Shape: Sendable, Equatable {
+        /// One text.
+        case text
+        /// True or false; the flag takes no value.
+        case truth
+        /// Any number of texts; the flag may be repeated, and commas separate them in the environment.
+        case list
+    }
+
+    /// What a filter's grammar has against a text: the reason, or nil.
+    public typealias FilterCheck = @Sendable (String) -> String?
+
+    /// The key in the configuration file, e.g. `retain-events`.
+    public let key: String
+
+    /// The flag without its dashes; the key but for lists, whose flag gives one item.
+    public let flag: String
+
+    /// What the setting's value consists of.
+    public let shape: Shape
+
+    /// What the setting does, in one sentence without a full stop.
+    public let summary: String
+
+    /// What is accepted, to stand after "expected".
+    public let accepted: String
+
+    /// The word that stands for a value in the help.
+    public let placeholder: String
+
+    /// The default, as the help names it.
+    public let defaultText: String
+
+    /// Sets the value from its texts; answers what is wrong with them, nothing if they were accepted.
+    let read: @Sendable ([String], inout ServerSettings, FilterCheck) -> [String]
+
+    /// The texts that `read` makes the present value of; nil if it is not set.
+    let write: @Sendable (ServerSettings) -> [String]?
+
+    /// The environment variable, e.g. `HERALD_RETAIN_EVENTS`.
+    public var environmentName: String {
+        Self.environmentPrefix + key.uppercased().replacing("-", with: "_")
+    }
+
+    /// What all environment variables of settings begin with.
+    static let environmentPrefix = "HERALD_"
+
+    /// The setting of a key; nil if there is none.
+    public static func named(_ key: String) -> SettingDescriptor? {
+        byKey[key]
+    }
+
+    private static let byKey = Dictionary(all.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+
+    /// A setting of one value, kept in one property.
+    private static func one<Value>(
+        _ key: String,
+        _ property: WritableKeyPath<ServerSettings, Value> & Sendable,
+        _ kind: SettingKind<Value>,
+        _ summary: String,
+        defaultText: String? = nil
+    ) -> SettingDescriptor {
+        SettingDescriptor(
+            key: key, flag: key, shape: Value.self == Bool.self ? .truth : .text, summary: summary,
+            accepted: kind.accepted, placeholder: kind.placeholder,
+            defaultText: defaultText ?? kind.write(ServerSettings()[keyPath: property]) ?? "none",
+            read: { texts, settings, _ in
+                guard let text = texts.first, texts.count == 1, let value = kind.read(text) else {
+                    return texts.map { SettingMistake.refusal(of: $0, accepted: kind.accepted) }
+                }
+                settings[keyPath: property] = value
+                return []
+            },
+            write: { settings in kind.write(settings[keyPath: property]).map { [$0] } })
+    }
+
+    /// The retention rules, the one setting that is a list.
+    private static let rules = SettingDescriptor(
+        key: "rules", flag: "rule", shape: .list,
+        summary: "Exceptions by topic, \"FILTER KEY=VALUE ...\"; keys: \(RetentionRule.keys); the first match counts",
+        accepted: RetentionRule.accepted, placeholder: "rule", defaultText: "none",
+        read: { texts, settings, checkFilter in
+            var refusals: [String] = []
+            settings.rules = texts.compactMap { text in
+                let (rule, reasons) = RetentionRule.read(text, checkFilter: checkFilter)
+                refusals += reasons.map { "rule \(EscapedText.quoted(text, limit: 60)): \($0)" }
+                return rule
+            }
+            return refusals
+        },
+        write: { settings in settings.rules.map(\.compactText) })
+}
+
+// MARK: - The table
+
+extension SettingDescriptor {
+    /// All settings, in the order in which they are explained and printed.
+    public static let all: [SettingDescriptor] = listening + retention + limits + times + publishing + logging
+
+    private static let day: Duration = .seconds(86_400)
+
+    private static let listening: [SettingDescriptor] = [
+        one("listen", \.listen, .address, "Address to serve HTTP on; port 0 lets the system choose"),
+        one(
+            "loops", \.loops, .count(1...1024), "Number of event loops, each a thread",
+            defaultText: "the number of processors"),
+        one(
+            "allow-anonymous", \.allowAnonymous, .truth,
+            "Let anybody who reaches the server publish and subscribe; needed to listen beyond loopback"),
+        one(
+            "echo-path", \.echoPath, SettingKind.unusedPath.optional,
+            "Path that echoes WebSocket messages, for conformance suites"),
+    ]
+
+    private static let retention: [SettingDescriptor] = [
+        one(
+            RetentionRule.eventsKey, \.retainEvents, RetentionRule.eventsKind,
+            "Number of events each topic keeps for replay"),
+        one(
+            RetentionRule.bytesKey, \.retainBytes, RetentionRule.bytesKind,
+            "Bytes of events each topic keeps for replay"),
+        one(RetentionRule.ageKey, \.retainAge, RetentionRule.ageKind, "Time each topic keeps an event for replay"),
+        one("memory-limit", \.memoryLimit, .bytes(1 << 20...16 << 40), "Bytes of events kept over all topics"),
+        one(
+            "topic-idle", \.topicIdle, .duration(.milliseconds(100)...day * 365),
+            "Time after which an empty, unused topic is forgotten"),
+        rules,
+    ]
+
+    private static let limits: [SettingDescriptor] = [
+        one("max-topics", \.maxTopics, .count(1...100_000_000), "Number of topics"),
+        one("max-filters", \.maxFilters, .count(1...100_000_000), "Number of different filters of all subscribers"),
+        one(
+            "max-filters-per-connection", \.maxFiltersPerConnection, .count(1...10_000),
+            "Number of filters of one connection"),
+        one("max-connections", \.maxConnections, .count(1...10_000_000), "Number of connections"),
+        one("max-body", \.maxBody, .bytes(1...1 << 30), "Bytes of a request's body"),
+        one("max-head", \.maxHead, .bytes(512...1 << 20), "Bytes of a request's line and headers"),
+        one("max-message", \.maxMessage, .bytes(125...1 << 30), "Bytes of a WebSocket message from a client"),
+        one("max-batch", \.maxBatch, .count(1...100_000), "Number of events in one publish request"),
+    ]
+
+    private static let times: [SettingDescriptor] = [
+        one("max-wait", \.maxWait, .duration(.seconds(1)...day / 24), "Longest time a long-poll may ask to wait"),
+        one(
+            "request-timeout", \.requestTimeout, .duration(.milliseconds(100)...day / 24),
+            "Time a client has to send a request's head, and then its body"),
+        one(
+            "idle-timeout", \.idleTimeout, .duration(.milliseconds(100)...day),
+            "Time a connection may stay open between requests"),
+        one(
+            "write-timeout", \.writeTimeout, .duration(.milliseconds(100)...day),
+            "Time a stalled reader is kept while none of its bytes is taken"),
+        one(
+            "heartbeat", \.heartbeat, .duration(.milliseconds(100)...day / 24),
+            "Mean time between heartbeats of a stream"),
+        one(
+            "sse-retry", \.sseRetry, .duration(.zero...day / 24),
+            "Time an SSE client is told to wait before it reconnects"),
+        one(
+            "drain-timeout", \.drainTimeout, .duration(.zero...day / 24),
+            "Time that connections get to end after SIGTERM"),
+    ]
+
+    private static let publishing: [SettingDescriptor] = [
+        one(
+            "idempotency-window", \.idempotencyWindow, .duration(.seconds(1)...day),
+            "Time in which a repeated Idempotency-Key gets the first answer"),
+        one(
+            "idempotency-keys", \.idempotencyKeys, .count(0...100_000),
+            "Number of idempotency keys remembered; 0 remembers none"),
+    ]
+
+    private static let logging: [SettingDescriptor] = [
+        one("log-format", \.logFormat, .choice, "Form of log lines"),
+        one("log-level", \.logLevel, .choice, "Level from which events are logged"),
+    ]
+}

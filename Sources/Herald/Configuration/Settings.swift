@@ -1,0 +1,172 @@
+import FoundationEssentials
+import Logging
+
+/// Everything that can be set about a server, with its defaults.
+///
+/// The bounds named here are enforced where settings are read (`SettingDescriptor`), not by this type.
+public struct ServerSettings: Sendable, Equatable {
+    // MARK: Listening
+
+    /// The address to serve HTTP on; port 0 lets the system choose. Default `127.0.0.1:8080`.
+    public var listen = ListenAddress.loopback(port: 8080)
+
+    /// The number of event loops, each a thread. Default the number of processors, 1 to 1,024.
+    public var loops = ServerSettings.processorCount
+
+    /// Whether anybody who can reach the server may publish and subscribe. Default false.
+    ///
+    /// Without it only loopback addresses are listened on while no authentication is configured.
+    public var allowAnonymous = false
+
+    /// The path that answers WebSocket messages with themselves, for conformance suites. Default none.
+    public var echoPath: String?
+
+    // MARK: Retention
+
+    /// The number of events each topic keeps for replay. Default 1,000, 1 to 100,000,000.
+    public var retainEvents = 1000
+
+    /// The bytes of events each topic keeps for replay. Default 64 MiB, 1 KiB to 1 TiB.
+    public var retainBytes = 64 << 20
+
+    /// The time each topic keeps an event for replay. Default 1 hour, 1 second to 365 days.
+    public var retainAge: Duration = .seconds(3600)
+
+    /// The bytes of events kept over all topics. Default 1 GiB, 1 MiB to 16 TiB.
+    public var memoryLimit = 1 << 30
+
+    /// The time after which an empty topic that nobody uses is forgotten. Default 5 minutes, 100 ms to 365 days.
+    public var topicIdle: Duration = .seconds(300)
+
+    /// Exceptions for topics that match a filter; the first that matches counts. Default none.
+    public var rules: [RetentionRule] = []
+
+    // MARK: Limits
+
+    /// The number of topics. Default 100,000, 1 to 100,000,000.
+    public var maxTopics = 100_000
+
+    /// The number of different filters over all subscribers. Default 100,000, 1 to 100,000,000.
+    public var maxFilters = 100_000
+
+    /// The number of filters of one connection. Default 64, 1 to 10,000.
+    public var maxFiltersPerConnection = 64
+
+    /// The number of connections. Default 100,000, 1 to 10,000,000.
+    public var maxConnections = 100_000
+
+    /// The bytes of a request's body. Default 1 MiB, 1 byte to 1 GiB.
+    public var maxBody = 1 << 20
+
+    /// The bytes of a request's line and headers. Default 16 KiB, 512 bytes to 1 MiB.
+    public var maxHead = 16 << 10
+
+    /// The bytes of a WebSocket message from a client. Default 1 MiB, 125 bytes to 1 GiB.
+    ///
+    /// The lower bound is the longest payload of a control frame (RFC 6455 §5.5).
+    public var maxMessage = 1 << 20
+
+    /// The number of events in one publish request. Default 1,000, 1 to 100,000.
+    public var maxBatch = 1000
+
+    // MARK: Times
+
+    /// The longest time a long-poll may ask to wait. Default 5 minutes, 1 second to 1 hour.
+    public var maxWait: Duration = .seconds(300)
+
+    /// The time a client has to send a request's head, and then its body. Default 10 seconds, 100 ms to 1 hour.
+    public var requestTimeout: Duration = .seconds(10)
+
+    /// The time a connection may stay open between requests. Default 75 seconds, 100 ms to 1 day.
+    public var idleTimeout: Duration = .seconds(75)
+
+    /// The time a stalled reader is kept while none of its bytes is taken. Default 5 minutes, 100 ms to 1 day.
+    public var writeTimeout: Duration = .seconds(300)
+
+    /// The mean time between heartbeats of a stream, each up to 20 % off. Default 25 seconds, 100 ms to 1 hour.
+    public var heartbeat: Duration = .seconds(25)
+
+    /// The time an SSE client is told to wait before it reconnects. Default 2 seconds, 0 to 1 hour.
+    public var sseRetry: Duration = .seconds(2)
+
+    /// The time that connections get to end after SIGTERM. Default 10 seconds, 0 to 1 hour.
+    public var drainTimeout: Duration = .seconds(10)
+
+    // MARK: Publishing
+
+    /// The time in which a repeated `Idempotency-Key` gets the first answer. Default 10 minutes, 1 second to 1 day.
+    public var idempotencyWindow: Duration = .seconds(600)
+
+    /// The number of idempotency keys remembered. Default 100,000, 0 (none) to 100,000.
+    public var idempotencyKeys = 100_000
+
+    // MARK: Logging
+
+    /// The form of log lines. Default text.
+    public var logFormat: LogFormat = .text
+
+    /// The level from which events are logged. Default info.
+    public var logLevel: Logger.Level = .info
+
+    /// Whether clients can be told apart by tokens; never, as this version knows no tokens.
+    public var isAuthenticationConfigured: Bool { false }
+
+    /// Makes settings that all have their defaults.
+    public init() {}
+
+    /// The number of processors this process may run on, as a number of loops.
+    static var processorCount: Int {
+        min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 1024)
+    }
+}
+
+/// What topics that match a filter do otherwise than the rest; what is nil stays as for the rest.
+public struct RetentionRule: Sendable, Hashable {
+    /// The topics it is for.
+    public var filter: String
+
+    /// The number of events each topic keeps for replay, bounded as ``ServerSettings/retainEvents``.
+    public var retainEvents: Int?
+
+    /// The bytes of events each topic keeps for replay, bounded as ``ServerSettings/retainBytes``.
+    public var retainBytes: Int?
+
+    /// The time each topic keeps an event for replay, bounded as ``ServerSettings/retainAge``.
+    public var retainAge: Duration?
+
+    /// What happens to a reader that the topic's events have overtaken. Default gap.
+    public var slowReader: SlowReaderPolicy?
+
+    /// Makes a rule for the topics that match a filter.
+    public init(
+        filter: String,
+        retainEvents: Int? = nil,
+        retainBytes: Int? = nil,
+        retainAge: Duration? = nil,
+        slowReader: SlowReaderPolicy? = nil
+    ) {
+        self.filter = filter
+        self.retainEvents = retainEvents
+        self.retainBytes = retainBytes
+        self.retainAge = retainAge
+        self.slowReader = slowReader
+    }
+}
+
+/// What happens to a reader that is too slow for its topics.
+public enum SlowReaderPolicy: String, Sendable, Hashable, CaseIterable {
+    /// It is told what it missed and goes on from the oldest event kept.
+    case gap
+    /// Its connection is closed.
+    case disconnect
+    /// It skips to the newest event and is told what it missed.
+    case latest
+}
+
+/// The form of log lines.
+public enum LogFormat: String, Sendable, Hashable, CaseIterable {
+    /// One line for people: time, level, message, key=value.
+    case text
+    /// One JSON object a line.
+    case json
+}

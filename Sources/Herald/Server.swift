@@ -1,0 +1,201 @@
+import HeraldCore
+import Logging
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// A listening server, as a service that runs until its group shuts down.
+struct Server: ServiceLifecycle.Service {
+    private let settings: ServerSettings
+    private let logger: Logger
+    private let hub: Hub
+    private let service: Service
+    private let port: UInt16
+    private let drained: AsyncStream<Void>
+
+    /// Makes the log and the hub, and listens. Throws ``StartFailure``.
+    init(_ settings: ServerSettings, _ logger: Logger) throws(StartFailure) {
+        self.settings = settings
+        self.logger = logger
+        let plan = ServerPlan(settings)
+        for warning in plan.warnings { logger.warning("\(warning)") }
+        let (drained, drainEnd) = AsyncStream.makeStream(of: Void.self)
+        self.drained = drained
+        do throws(CoreFault) {
+            let log = try Log(plan.log)
+            hub = try Hub(plan.hub, log: log)
+        } catch {
+            throw StartFailure(description: "cannot start: \(error)")
+        }
+        do throws(CoreFault) {
+            port = try hub.listen(host: settings.listen.host, port: settings.listen.port)
+        } catch {
+            throw StartFailure(description: "cannot listen on \(settings.listen): \(error)")
+        }
+        service = Service(
+            hub: hub, engine: MemoryEngine(hub: hub), settings: settings, loopCount: plan.hub.loopCount,
+            onDrained: { drainEnd.finish() })
+    }
+
+    /// Serves until the group shuts down, then drains.
+    func run() async throws {
+        do throws(CoreFault) {
+            try hub.start(service)
+        } catch {
+            throw StartFailure(description: "cannot start: \(error)")
+        }
+        announce()
+        try? await gracefulShutdown()
+        await drain()
+        hub.stop()
+    }
+
+    /// The one line on standard output, for whoever waits for it; it is written through at once.
+    private func announce() {
+        let host = settings.listen.isIPv6 ? "[\(settings.listen.host)]" : settings.listen.host
+        FileDescriptorSink(descriptor: 1).write(line: Array("herald: listening on http://\(host):\(port)\n".utf8))
+        logger.info(
+            "listening",
+            metadata: [
+                "host": "\(settings.listen.host)", "port": "\(port)", "epoch": "\(hub.log.head.epochText)",
+                "loops": "\(service.loopCount)", "version": "\(ServerRunner.version)",
+            ])
+    }
+
+    /// Ends all sessions in order; what is left a second after the drain's time is cut by the stop.
+    private func drain() async {
+        let patience = settings.drainTimeout + .seconds(1)
+        logger.info("draining", metadata: ["timeout": "\(settings.drainTimeout)"])
+        hub.drain()
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await _ in drained {}
+                return true
+            }
+            group.addTask {
+                try? await Task.sleep(for: patience)
+                return false
+            }
+            group.addTask {
+                // The first signal has begun the drain; whoever sends another does not want to wait for it.
+                for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                    _exit(128 + SIGTERM)
+                }
+                return false
+            }
+            let isDrained = await group.next() ?? false
+            group.cancelAll()
+            if !isDrained { logger.warning("the drain took too long; what is left is cut") }
+        }
+    }
+}
+
+/// What settings mean for the log and the hub.
+struct ServerPlan {
+    let log: LogConfiguration
+    let hub: HubConfiguration
+    private(set) var warnings: [String] = []
+
+    /// Where the server's own events go, of which only the newest counts.
+    private static let ownFilter = "~herald/**"
+
+    init(_ settings: ServerSettings) {
+        var warnings: [String] = []
+        log = Self.log(settings, &warnings)
+        hub = Self.hub(settings, &warnings)
+        self.warnings = warnings
+    }
+
+    private static func log(_ settings: ServerSettings, _ warnings: inout [String]) -> LogConfiguration {
+        let standard = Retention(
+            count: UInt32(clamping: settings.retainEvents), bytes: UInt64(clamping: settings.retainBytes),
+            ageMilliseconds: settings.retainAge.milliseconds)
+        let memory = UInt64(clamping: settings.memoryLimit)
+        return LogConfiguration(
+            epoch: UInt32.random(in: .min ... .max), retention: standard,
+            rules: rules(settings, standard, &warnings), memoryBytes: memory,
+            topicCount: UInt32(clamping: settings.maxTopics), filterCount: UInt32(clamping: settings.maxFilters),
+            linkCount: linkCount(settings), windowCount: 16_384, windowBytes: min(64 << 20, memory / 4),
+            topicIdleMilliseconds: settings.topicIdle.milliseconds)
+    }
+
+    /// Pairs of a topic and a filter that matches it. Each topic and each filter is in a few; that all filters match
+    /// all topics would be more than any memory, and is refused as too many filters or topics.
+    private static func linkCount(_ settings: ServerSettings) -> UInt32 {
+        UInt32(clamping: (settings.maxTopics + settings.maxFilters) * 16)
+    }
+
+    private static func rules(
+        _ settings: ServerSettings, _ standard: Retention, _ warnings: inout [String]
+    ) -> [LogRule] {
+        var rules: [LogRule] = []
+        let own = Retention(count: 1, bytes: 64 << 10, ageMilliseconds: 0)
+        if let filter = try? FilterName(ownFilter) { rules.append(LogRule(filter: filter, retention: own)) }
+        for rule in settings.rules {
+            guard let filter = try? FilterName(rule.filter) else {
+                warnings.append("the rule for \(EscapedText.quoted(rule.filter)) is passed over: it is no filter")
+                continue
+            }
+            var retention = standard
+            if let events = rule.retainEvents { retention.count = UInt32(clamping: events) }
+            if let bytes = rule.retainBytes { retention.bytes = UInt64(clamping: bytes) }
+            if let age = rule.retainAge { retention.ageMilliseconds = age.milliseconds }
+            rules.append(LogRule(filter: filter, retention: retention, slow: rule.slowReader?.core ?? .gap))
+        }
+        return rules
+    }
+
+    private static func hub(_ settings: ServerSettings, _ warnings: inout [String]) -> HubConfiguration {
+        var hub = HubConfiguration()
+        hub.loopCount = min(settings.loops, HubConfiguration.loopCountMax)
+        if hub.loopCount < settings.loops {
+            warnings.append("loops: \(settings.loops) is more than can be used; there are \(hub.loopCount)")
+        }
+        hub.connectionCount = UInt32(clamping: settings.maxConnections)
+        hub.headLength = UInt32(clamping: settings.maxHead)
+        hub.bodyLength = UInt64(clamping: settings.maxBody)
+        hub.messageLength = UInt64(clamping: settings.maxMessage)
+        hub.filtersPerReader = UInt32(clamping: settings.maxFiltersPerConnection)
+        hub.requestTimeout = UInt32(clamping: settings.requestTimeout.milliseconds)
+        hub.idleTimeout = UInt32(clamping: settings.idleTimeout.milliseconds)
+        hub.writeTimeout = UInt32(clamping: settings.writeTimeout.milliseconds)
+        hub.heartbeat = UInt32(clamping: settings.heartbeat.milliseconds)
+        hub.sseRetry = UInt32(clamping: settings.sseRetry.milliseconds)
+        hub.drainTimeout = UInt32(clamping: settings.drainTimeout.milliseconds)
+        return hub
+    }
+}
+
+extension SlowReaderPolicy {
+    /// The policy as the core has it.
+    fileprivate var core: SlowPolicy {
+        switch self {
+        case .gap: .gap
+        case .disconnect: .disconnect
+        case .latest: .latest
+        }
+    }
+}
+
+extension Duration {
+    /// The duration in whole milliseconds, those of a negative one being none.
+    fileprivate var milliseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return UInt64(clamping: seconds) * 1000 + UInt64(clamping: attoseconds / 1_000_000_000_000_000)
+    }
+}
+
+extension Cursor {
+    /// The epoch as ids begin with it.
+    fileprivate var epochText: String {
+        String(description.prefix { $0 != "-" })
+    }
+}

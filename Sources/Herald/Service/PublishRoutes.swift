@@ -1,0 +1,187 @@
+import HeraldCore
+
+// Publishing one event is the path that is measured: it looks at the request where it lies, makes no text of it,
+// and asks for a key or for CloudEvents' headers only by looking them up.
+
+extension Service {
+    /// `POST /v1/events/{topic}`: the body is the data of one event, or one CloudEvent.
+    func publishOne(_ request: consuming Request, topicFrom offset: Int) {
+        let form: PublishForm
+        let key: IdempotencyKey?
+        do throws(Problem) {
+            form = try PublishForm(ofOne: request, topicFrom: offset)
+            key = try PublishChecks.idempotencyKey(of: request)
+        } catch {
+            refusePublish(error, request)
+            return
+        }
+        switch form {
+        case .plain:
+            publish(
+                request.asPublication(
+                    topicFrom: offset, typeHeader: "Herald-Type", contentType: "application/octet-stream"), key)
+        case .binaryCloudEvent:
+            publish(
+                request.asPublication(
+                    topicFrom: offset, typeHeader: "ce-type", contentType: "application/octet-stream"), key)
+        case .body(let format):
+            publish(request, as: format, topicFrom: offset, key)
+        }
+    }
+
+    /// `POST /v1/events`: the body holds events that name their topics.
+    func publishMany(_ request: consuming Request) {
+        let format: BatchFormat
+        let key: IdempotencyKey?
+        do throws(Problem) {
+            format = try PublishForm.format(ofMany: request)
+            key = try PublishChecks.idempotencyKey(of: request)
+        } catch {
+            refusePublish(error, request)
+            return
+        }
+        publish(request, as: format, topicFrom: nil, key)
+    }
+
+    /// The WebSocket command to publish one event.
+    func publishCommand(_ request: consuming Request) {
+        let work = request.asPublication()
+        do throws(Problem) {
+            try PublishChecks.check(command: work.publications[0])
+        } catch {
+            refusePublish(error, work.abandon())
+            return
+        }
+        publish(work, nil)
+    }
+
+    /// Parses the body, checks every event in it, and publishes them.
+    private func publish(
+        _ request: consuming Request, as format: BatchFormat, topicFrom offset: Int?, _ key: IdempotencyKey?
+    ) {
+        switch request.parsed(as: format, limit: limits.batch, topicFrom: offset) {
+        case .refused(let request, let fault):
+            refusePublish(Problem(fault, format: format), request)
+        case .parsed(let work):
+            do throws(Problem) {
+                try PublishChecks.check(work, format: format)
+            } catch {
+                refusePublish(error, work.abandon())
+                return
+            }
+            publish(work, key)
+        }
+    }
+
+    /// Publishes what has been checked, and answers.
+    private func publish(_ work: consuming PublishRequest, _ key: IdempotencyKey?) {
+        if let key {
+            publish(work, under: key)
+            return
+        }
+        let receipts: Receipts
+        do throws(PublishFault) {
+            receipts = try engine.publish(work.publications)
+        } catch {
+            let problem = Problem(error, isList: work.isList)
+            refusePublish(problem, work.abandon())
+            return
+        }
+        work.answer(receipts)
+    }
+
+    /// Publishes unless a request of the same key has, and answers the same both times.
+    private func publish(_ work: consuming PublishRequest, under key: IdempotencyKey) {
+        let answer: IdempotencyCache.Answer
+        do throws(Problem) {
+            answer = try publishOnce(work, under: key)
+        } catch {
+            refusePublish(error, work.abandon())
+            return
+        }
+        switch answer {
+        case .first(let body):
+            work.abandon().answer(Response(status: 201, contentType: "application/json", body: body))
+        case .repeated(let body):
+            work.abandon().answer(Response(status: 200, contentType: "application/json", body: body))
+        case .conflict:
+            let problem = Problem(
+                .idempotencyConflict,
+                "the key \(EscapedText.quoted(key.text, limit: 40)) was used for other content within its window")
+            refusePublish(problem, work.abandon())
+        }
+    }
+
+    private func publishOnce(
+        _ work: borrowing PublishRequest, under key: IdempotencyKey
+    ) throws(Problem) -> IdempotencyCache.Answer {
+        try idempotency.answer(to: key, at: .now) { () throws(Problem) -> [UInt8] in
+            do throws(PublishFault) {
+                let receipts = try engine.publish(work.publications)
+                return PublishedText.json(work.publications, receipts, epoch: engine.epoch, isList: work.isList)
+            } catch {
+                throw Problem(error, isList: work.isList)
+            }
+        }
+    }
+
+    private func refusePublish(_ problem: Problem, _ request: consuming Request) {
+        refusals.count(problem.kind)
+        refuse(problem, request)
+    }
+}
+
+/// How a request to publish holds its event or events.
+enum PublishForm: Sendable, Equatable {
+    /// The body is the data.
+    case plain
+    /// The body is the data, and CloudEvents' attributes are headers (HTTP binding §3.1).
+    case binaryCloudEvent
+    /// The body holds events.
+    case body(BatchFormat)
+
+    /// Finds out the form of a request to publish on the topic in its path, and checks all that is not the body.
+    init(ofOne request: borrowing Request, topicFrom offset: Int) throws(Problem) {
+        try PublishChecks.checkQuery(of: request)
+        try PublishChecks.checkTopic(request.path.dropFirst(offset))
+        try PublishChecks.checkContentType(of: request)
+        if let type = request.header("Content-Type") {
+            let media = type.prefix(before: UInt8(ascii: ";")).trimmed()
+            if media.equalsIgnoringCase("application/cloudevents+json") {
+                self = .body(.cloudEvent)
+                return
+            }
+            if media.equalsIgnoringCase("application/cloudevents-batch+json") {
+                throw Problem(
+                    .unsupportedMediaType,
+                    "application/cloudevents-batch+json names its own topics; send it to /v1/events")
+            }
+        }
+        if request.header("ce-specversion") != nil {
+            try PublishChecks.checkCloudEvent(request)
+            self = .binaryCloudEvent
+        } else {
+            try PublishChecks.checkType(of: request)
+            self = .plain
+        }
+    }
+
+    /// Finds out the form of a body that holds events, and checks the query.
+    static func format(ofMany request: borrowing Request) throws(Problem) -> BatchFormat {
+        try PublishChecks.checkQuery(of: request)
+        guard let type = request.header("Content-Type"), !type.isEmpty else {
+            throw Problem(.unsupportedMediaType, "there is no Content-Type; \(expected)")
+        }
+        let media = type.prefix(before: UInt8(ascii: ";")).trimmed()
+        if media.equalsIgnoringCase("application/x-ndjson") { return .lines }
+        if media.equalsIgnoringCase("application/json") { return .array }
+        if media.equalsIgnoringCase("application/cloudevents+json") { return .cloudEvent }
+        if media.equalsIgnoringCase("application/cloudevents-batch+json") { return .cloudEvents }
+        throw Problem(
+            .unsupportedMediaType, "\(EscapedText.quoted(type.excerpt(), limit: 80)) holds no events; \(expected)")
+    }
+
+    private static let expected =
+        "expected application/x-ndjson, application/json, application/cloudevents+json or "
+        + "application/cloudevents-batch+json"
+}

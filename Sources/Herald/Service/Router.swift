@@ -1,0 +1,115 @@
+import HeraldCore
+
+/// What a request is for. Places are offsets into the path, so that routing copies nothing.
+enum Route: Sendable, Equatable {
+    /// Publish one event on the topic that begins at an offset of the path.
+    case publishOne(topicFrom: Int)
+    /// Publish the events that the body holds.
+    case publishMany
+    /// Read events of the filter that begins at an offset of the path, or only of those in the query.
+    case read(filterFrom: Int?)
+    /// List topics.
+    case topics
+    /// Tell the state of the topic that begins at an offset of the path.
+    case topic(from: Int)
+    /// Let go of what the topic that begins at an offset of the path keeps.
+    case purge(from: Int)
+    /// Count everything.
+    case metrics
+    /// Say whether the server lives.
+    case health
+    /// Say whether the server is ready.
+    case readiness
+    /// Serve a file.
+    case page(PageName)
+    /// Become a WebSocket that echoes.
+    case echo
+    /// List the methods.
+    case options([RequestMethod])
+    /// None of these.
+    case refused(Problem)
+}
+
+/// The files that are served.
+enum PageName: String, Sendable, CaseIterable {
+    case console = "/"
+    case script = "/console.js"
+    case style = "/console.css"
+    case contract = "/openapi.txt"
+}
+
+/// Finds out what a request is for. Knows paths and methods, nothing else.
+struct Router: Sendable {
+    /// The path that echoes; none unless conformance suites are run.
+    var echoPath: String?
+
+    private enum Resource {
+        case events(filterFrom: Int?)
+        case topics
+        case topic(from: Int)
+        case metrics
+        case health
+        case readiness
+        case page(PageName)
+        case echo
+    }
+
+    /// Finds the route.
+    func route(_ method: RequestMethod, _ path: borrowing Bytes) -> Route {
+        guard let resource = resource(path) else {
+            return .refused(Problem(.notFound, "there is nothing at \(EscapedText.quoted(path.excerpt(), limit: 80))"))
+        }
+        switch (method, resource) {
+        case (.post, .events(let offset)): return offset.map { .publishOne(topicFrom: $0) } ?? .publishMany
+        case (.get, .events(let offset)), (.head, .events(let offset)): return .read(filterFrom: offset)
+        case (.delete, .topic(let offset)): return .purge(from: offset)
+        case (.get, _), (.head, _): break
+        case (.options, _): return .options(methods(of: resource))
+        default: return .refused(refusal(of: method, methods(of: resource)))
+        }
+        switch resource {
+        case .events(let offset): return .read(filterFrom: offset)
+        case .topics: return .topics
+        case .topic(let offset): return .topic(from: offset)
+        case .metrics: return .metrics
+        case .health: return .health
+        case .readiness: return .readiness
+        case .page(let name): return .page(name)
+        case .echo: return method == .get ? .echo : .refused(refusal(of: method, methods(of: resource)))
+        }
+    }
+
+    private func resource(_ path: borrowing Bytes) -> Resource? {
+        if let echoPath, path.equals(echoPath) { return .echo }
+        if path.hasPrefix("/v1/") {
+            if path.hasPrefix("/v1/events/") { return .events(filterFrom: 11) }
+            if path == "/v1/events" { return .events(filterFrom: nil) }
+            if path.hasPrefix("/v1/topics/") { return .topic(from: 11) }
+            if path == "/v1/topics" { return .topics }
+            return nil
+        }
+        if path == "/metrics" { return .metrics }
+        if path == "/healthz" { return .health }
+        if path == "/readyz" { return .readiness }
+        for name in PageName.allCases where path.equals(name.rawValue) { return .page(name) }
+        return nil
+    }
+
+    private func methods(of resource: Resource) -> [RequestMethod] {
+        switch resource {
+        case .events: [.get, .head, .post, .options]
+        case .topic: [.get, .head, .delete, .options]
+        case .topics, .metrics, .health, .readiness, .page: [.get, .head, .options]
+        case .echo: [.get, .options]
+        }
+    }
+
+    private func refusal(of method: RequestMethod, _ allowed: [RequestMethod]) -> Problem {
+        // RFC 9110 §15.6.2: a method that is known nowhere is 501, one that is only not known here 405.
+        guard method != .other else { return Problem(.notImplemented, "the method is none that this server knows") }
+        var problem = Problem(
+            .methodNotAllowed, "\(method.rawValue) is not allowed here; allowed: \(RequestMethod.list(allowed))")
+        problem.allowed = allowed
+        return problem
+    }
+}

@@ -1,0 +1,99 @@
+import AsyncHTTPClient
+import NIOCore
+
+/// Reads events by repeated requests, held by the server or not.
+struct PollTransport: ReaderTransport {
+    /// When the next request follows an answer that was not full.
+    enum Pace: Sendable, Equatable {
+        /// At once: the server holds each request for this long.
+        case held(Duration)
+
+        /// After this interval.
+        case every(Duration)
+    }
+
+    let caller: HTTPCaller
+    let filters: [String]
+    let pace: Pace
+
+    let namesItsStart = false
+
+    /// Pause after an empty answer that came at once though it should have been held: something between here and the
+    /// server does not hold requests, and must not be asked in a tight loop.
+    private static let unheldPause: Duration = .seconds(1)
+
+    func run(_ feed: ReaderFeed) async throws -> StreamEnd {
+        var isConnected = false
+        var eventsMax = caller.configuration.limits.pollEventsMax
+        var tag: (position: Position, value: String)?
+        while true {
+            let position = await feed.position
+            let known = tag.flatMap { $0.position == position ? $0.value : nil }
+            let began = ContinuousClock.now
+            let answer: CollectedAnswer
+            do {
+                answer = try await caller.collect(request(from: position, eventsMax, known), within: deadline)
+            } catch HeraldError.tooLarge where eventsMax > 1 {
+                // Fewer events at a time may fit; a single one that does not never will.
+                eventsMax /= 2
+                continue
+            }
+            if !isConnected, answer.status == 200 || answer.status == 304 {
+                isConnected = true
+                try await feed.take([.connected])
+            }
+            guard answer.status != 304 else {
+                try await pause(since: began)
+                continue
+            }
+            guard answer.status == 200 else { throw HeraldError.problem(Problem(answer)) }
+            let poll = try PollAnswer(json: answer.body)
+            try await feed.take(try Self.signals(of: poll))
+            tag = answer.headers.first(name: "ETag").map { (.after(poll.next), $0) }
+            // A full answer means that more may be waiting; a held request needs no pause after any event.
+            if poll.events.count < (isHeld ? 1 : eventsMax) { try await pause(since: began) }
+        }
+    }
+
+    /// Asks where the latest event stands, without reading any.
+    func cursorOfLatest() async throws -> Cursor {
+        let answer = try await caller.success(request(from: .latest, 1, nil))
+        return try PollAnswer(json: answer.body).next
+    }
+
+    /// The signals that an answer amounts to: first what became of the resume, then the events, then where they end.
+    static func signals(of answer: PollAnswer) throws(HeraldError) -> [Signal] {
+        let outcome = try answer.outcome.map { message throws(HeraldError) in try Signal.signals(of: message) }
+        return (outcome ?? []) + answer.events.map { .event($0) } + [.moved(answer.next)]
+    }
+
+    private var isHeld: Bool {
+        if case .held = pace { return true }
+        return false
+    }
+
+    private var deadline: Duration {
+        if case .held(let wait) = pace { return wait + caller.configuration.requestTimeout }
+        return caller.configuration.requestTimeout
+    }
+
+    private func request(from position: Position, _ eventsMax: Int, _ tag: String?) -> HTTPClientRequest {
+        var query = filters.map { ("topic", $0) }
+        query.append(("after", position.description))
+        query.append(("max", "\(eventsMax)"))
+        if case .held(let wait) = pace { query.append(("wait", "\(max(wait.components.seconds, 1))")) }
+        var request = caller.request(.GET, "/v1/events", query: query)
+        request.headers.add(name: "Accept", value: "application/json")
+        if let tag { request.headers.add(name: "If-None-Match", value: tag) }
+        return request
+    }
+
+    private func pause(since began: ContinuousClock.Instant) async throws {
+        switch pace {
+        case .every(let interval):
+            try await Task.sleep(for: interval)
+        case .held:
+            if ContinuousClock.now - began < Self.unheldPause { try await Task.sleep(for: Self.unheldPause) }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+internal import CHeraldBase
+internal import CHeraldHub
+
+/// The bounds and times of a hub; times in milliseconds, sizes in bytes.
+public struct HubConfiguration: Sendable {
+    /// The most loops a hub can have.
+    public static let loopCountMax = Int(HR_LOOP_COUNT_MAX)
+
+    /// The number of event loops, each a thread: 1 to ``loopCountMax``.
+    public var loopCount = 1
+    /// The number of connections over all loops; one more is answered 503.
+    public var connectionCount: UInt32 = 100_000
+    /// The size of a request's line and headers.
+    public var headLength: UInt32 = 16 << 10
+    /// The size of a request's body.
+    public var bodyLength: UInt64 = 1 << 20
+    /// The size of a WebSocket message from a client.
+    public var messageLength: UInt64 = 1 << 20
+    /// The number of filters of one reader.
+    public var filtersPerReader: UInt32 = 64
+    /// The time a request's head and body may take to arrive.
+    public var requestTimeout: UInt32 = 10_000
+    /// The time a connection may stay open between requests.
+    public var idleTimeout: UInt32 = 75_000
+    /// The time after which a connection that takes nothing is closed.
+    public var writeTimeout: UInt32 = 300_000
+    /// The mean time between heartbeats of a stream.
+    public var heartbeat: UInt32 = 25_000
+    /// The time an SSE client is told to wait before it reconnects.
+    public var sseRetry: UInt32 = 2000
+    /// The time over which a drain spreads the ends of connections.
+    public var drainTimeout: UInt32 = 10_000
+    /// What the `Server` header says.
+    public var serverName = "herald"
+
+    /// Makes a configuration of defaults.
+    public init() {}
+
+    /// Calls `body` with the configuration as C has it, which is good until it returns.
+    func withCore<Result>(_ body: (inout hr_hub_config) -> Result) -> Result {
+        unsafe serverName.withSlice { name in
+            var core = unsafe hr_hub_config(
+                loop_count: UInt32(clamping: min(max(loopCount, 1), Self.loopCountMax)),
+                connection_count_max: connectionCount, head_len_max: headLength, body_len_max: bodyLength,
+                message_len_max: messageLength, filters_per_reader_max: filtersPerReader,
+                request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
+                heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout, server_name: name)
+            return unsafe body(&core)
+        }
+    }
+}

@@ -1,0 +1,207 @@
+internal import CHeraldBase
+internal import CHeraldHub
+internal import CHeraldLog
+internal import CHeraldWire
+
+/// One request of a client, which is ended exactly once.
+///
+/// Answering consumes it, so that a second answer does not compile; one that is let go of unanswered is answered 500.
+/// It stays on the thread of its loop. What it shows of itself cannot outlive it.
+@safe
+public struct Request: ~Copyable {
+    let handle: OpaquePointer
+
+    /// Takes a request that the core gave.
+    init(_ handle: OpaquePointer) {
+        unsafe self.handle = handle
+    }
+
+    deinit {
+        var handle: OpaquePointer? = unsafe handle
+        unsafe hr_request_drop(&handle)
+    }
+
+    /// Gives the core's request up without ending it.
+    consuming func release() -> OpaquePointer {
+        let handle = unsafe handle
+        discard self
+        return unsafe handle
+    }
+
+    /// What kind of request it is.
+    public var kind: RequestKind {
+        switch unsafe hr_request_kind_of(handle) {
+        case .HR_REQUEST_HTTP: .http
+        case .HR_REQUEST_COMMAND: .command
+        }
+    }
+
+    // MARK: HTTP
+
+    /// The method. Precondition: an HTTP request.
+    public var method: RequestMethod {
+        switch unsafe hr_request_method(handle) {
+        case .HR_HTTP_GET: .get
+        case .HR_HTTP_HEAD: .head
+        case .HR_HTTP_POST: .post
+        case .HR_HTTP_PUT: .put
+        case .HR_HTTP_DELETE: .delete
+        case .HR_HTTP_OPTIONS: .options
+        case .HR_HTTP_PATCH: .patch
+        case .HR_HTTP_OTHER: .other
+        }
+    }
+
+    /// The path with its escapes undone.
+    public var path: Bytes {
+        @_lifetime(borrow self)
+        get { unsafe Bytes(hr_request_path(handle), of: self) }
+    }
+
+    /// The query as it came; empty when there is none.
+    public var query: Bytes {
+        @_lifetime(borrow self)
+        get { unsafe Bytes(hr_request_query(handle), of: self) }
+    }
+
+    /// The body. Precondition: an HTTP request.
+    public var body: Bytes {
+        @_lifetime(borrow self)
+        get { unsafe Bytes(hr_request_body(handle), of: self) }
+    }
+
+    /// The first header of a name, in any case. Precondition: an HTTP request.
+    @_lifetime(borrow self)
+    public func header(_ name: StaticString) -> Bytes? {
+        var value = unsafe hr_slice()
+        guard unsafe hr_request_header(handle, hr_slice(name), &value) else { return nil }
+        return unsafe Bytes(value, of: self)
+    }
+
+    /// Whether a comma-separated header holds a token, in any case. Precondition: an HTTP request.
+    public func header(_ name: StaticString, hasToken token: StaticString) -> Bool {
+        unsafe hr_request_header_has_token(handle, hr_slice(name), hr_slice(token))
+    }
+
+    /// Whether it asks to become a WebSocket. Precondition: an HTTP request.
+    public var wantsWebSocket: Bool { unsafe hr_request_wants_upgrade(handle) }
+
+    /// What is wrong with it as a WebSocket handshake; nil when it is a good one.
+    public var handshakeFault: HandshakeFault? {
+        var isWrongVersion = false
+        guard let what = unsafe hr_request_handshake_fault(handle, &isWrongVersion) else { return nil }
+        return unsafe HandshakeFault(what: String(cString: what), isWrongVersion: isWrongVersion)
+    }
+
+    // MARK: Answering
+
+    /// Answers with a whole body. Content-Length, Date, Server and Connection are added; HEAD gets no body.
+    public consuming func answer(_ response: borrowing Response) {
+        var handle: OpaquePointer? = unsafe release()
+        var texts = SliceArena()
+        for header in response.headers {
+            texts.append(header.name)
+            texts.append(header.value)
+        }
+        let status = UInt32(response.status)
+        unsafe texts.withSlices { texts in
+            let headers = unsafe stride(from: 0, to: texts.count, by: 2).map { index in
+                unsafe hr_header(name: texts[index], value: texts[index + 1])
+            }
+            unsafe response.body.withUnsafeBytes { body in
+                let data = unsafe body.baseAddress?.assumingMemoryBound(to: CChar.self)
+                let slice = unsafe hr_slice(data: data, len: body.count)
+                unsafe hr_request_answer(&handle, status, headers, headers.count, slice)
+            }
+        }
+    }
+
+    /// Answers a WebSocket command with an error; the connection stays. Precondition: a command.
+    public consuming func refuse(type: String, title: String, status: Int, detail: String) {
+        var handle: OpaquePointer? = unsafe release()
+        unsafe type.withSlice { type in
+            unsafe title.withSlice { title in
+                unsafe detail.withSlice { detail in
+                    unsafe hr_request_refuse(&handle, type, title, UInt32(status), detail)
+                }
+            }
+        }
+    }
+
+    /// Answers a WebSocket client's ping. Precondition: a command.
+    public consuming func pong() {
+        var handle: OpaquePointer? = unsafe release()
+        unsafe hr_request_pong(&handle)
+    }
+}
+
+/// What a request came as.
+public enum RequestKind: Sendable, Hashable {
+    /// By HTTP.
+    case http
+    /// As a message of a WebSocket client.
+    case command
+}
+
+/// The method of an HTTP request.
+public enum RequestMethod: String, Sendable, Hashable, CaseIterable {
+    /// GET
+    case get = "GET"
+    /// HEAD
+    case head = "HEAD"
+    /// POST
+    case post = "POST"
+    /// PUT
+    case put = "PUT"
+    /// DELETE
+    case delete = "DELETE"
+    /// OPTIONS
+    case options = "OPTIONS"
+    /// PATCH
+    case patch = "PATCH"
+    /// One that is none of these.
+    case other = "OTHER"
+}
+
+/// What is wrong with a WebSocket handshake (RFC 6455 §4.2.1).
+public struct HandshakeFault: Error, Sendable, Hashable {
+    /// What is wrong.
+    public let what: String
+    /// Whether only the version is unknown, so that another one may be tried.
+    public let isWrongVersion: Bool
+}
+
+/// A whole answer to an HTTP request.
+public struct Response: Sendable {
+    /// One header of an answer.
+    public struct Header: Sendable, Hashable {
+        /// Its name.
+        public let name: String
+        /// Its value, without line breaks.
+        public let value: String
+    }
+
+    /// The status code.
+    public var status: Int
+    /// The headers, besides those that the core adds.
+    public var headers: [Header] = []
+    /// The body.
+    public var body: [UInt8] = []
+
+    /// Makes an answer without headers and body.
+    public init(status: Int) {
+        self.status = status
+    }
+
+    /// Makes an answer with a body of a content type.
+    public init(status: Int, contentType: String, body: [UInt8]) {
+        self.status = status
+        self.body = body
+        add("Content-Type", contentType)
+    }
+
+    /// Adds a header.
+    public mutating func add(_ name: String, _ value: String) {
+        headers.append(Header(name: name, value: value))
+    }
+}

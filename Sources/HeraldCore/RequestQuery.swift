@@ -1,0 +1,58 @@
+internal import CHeraldBase
+internal import CHeraldHub
+internal import CHeraldWire
+
+/// One `name=value` of a query, with its escapes undone.
+public struct QueryPair: Sendable, Hashable {
+    /// The name.
+    public let name: String
+    /// The value.
+    public let value: String
+
+    /// Makes a pair.
+    public init(_ name: String, _ value: String) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// A part of a query that is no text.
+public struct QueryFault: Error, Sendable, Hashable {
+    /// The name of the pair that is wrong, as far as it can be shown.
+    public let name: String
+    /// What is wrong with it.
+    public let what: String
+}
+
+extension Request {
+    /// The query's pairs in their order, or what is wrong with the first that is no text.
+    public func queryPairs() throws(QueryFault) -> [QueryPair] {
+        guard !query.isEmpty else { return [] }
+        var pairs: [QueryPair] = []
+        let query = unsafe hr_request_query(handle)
+        var place = 0
+        var name = unsafe hr_slice()
+        var value = unsafe hr_slice()
+        while unsafe hr_query_next(query, &place, &name, &value) {
+            let shown = unsafe Bytes(name, of: self).excerpt()
+            let decoded = try unsafe Self.decode(name, of: shown)
+            pairs.append(QueryPair(decoded, try unsafe Self.decode(value, of: shown)))
+        }
+        return pairs
+    }
+
+    private static func decode(_ text: hr_slice, of name: String) throws(QueryFault) -> String {
+        var buffer = unsafe hr_buf()
+        defer { unsafe hr_buf_fini(&buffer) }
+        switch unsafe hr_percent_decode(text, true, &buffer) {
+        case .ok: break
+        case .invalid: throw QueryFault(name: name, what: "has a malformed escape")
+        default: throw QueryFault(name: name, what: "is too large")
+        }
+        let bytes = unsafe UnsafeRawBufferPointer(start: buffer.data, count: buffer.len)
+        guard let decoded = unsafe String(validating: bytes, as: UTF8.self) else {
+            throw QueryFault(name: name, what: "is not UTF-8")
+        }
+        return decoded
+    }
+}

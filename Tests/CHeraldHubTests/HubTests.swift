@@ -1,0 +1,190 @@
+import CHeraldHub
+import Foundation
+import Testing
+
+@Suite struct HubTests {
+    @Test func `an event reaches a reader of every transport, once, with its own sequence`() throws {
+        let hub = try TestHub(.init(loops: 2))
+        defer { hub.end() }
+        let sse = TestSocket(port: hub.port)
+        sse.get("/sse/a/b")
+        #expect(sse.read(until: "retry:"))
+        let webSocket = TestSocket(port: hub.port)
+        webSocket.openWebSocket("/ws/a/*,a/b,**")
+        #expect(webSocket.read(until: "welcome"))
+        let held = TestSocket(port: hub.port)
+        held.get("/long/a/b")
+        #expect(eventually { hub.statistics().held_requests == 1 })
+        let receipt = hub.publish("a/b", "hello")
+        #expect(receipt.receivers == 3)
+        for reader in [sse, webSocket, held] {
+            #expect(reader.read(until: "hello"))
+            #expect(reader.sequences == [receipt.sequence])
+        }
+        hub.publish("a/b", "again")
+        #expect(webSocket.read(until: "again"))
+        #expect(webSocket.sequences.count == 2, "an event that three filters match comes once")
+        let short = TestSocket(port: hub.port)
+        short.get("/short/a/b")
+        #expect(short.read(until: "again"))
+        #expect(short.sequences.count == 2)
+    }
+
+    @Test func `a reader that resumes during a storm of publishes misses nothing and repeats nothing`() throws {
+        let hub = try TestHub(.init(loops: 2, retainCount: 100_000))
+        defer { hub.end() }
+        let publisher = Thread {
+            for number in 0..<20_000 { hub.publish("a", "event \(number)") }
+            hub.publish("a", "the end")
+        }
+        publisher.start()
+        for _ in 0..<6 {
+            usleep(10_000)
+            let reader = TestSocket(port: hub.port)
+            reader.get("/sse/a?0")
+            #expect(reader.read(until: "\"the end\""))
+            let sequences = reader.sequences
+            #expect(sequences.count == 20_001)
+            #expect(zip(sequences, sequences.dropFirst()).allSatisfy { $0 < $1 })
+            #expect(!reader.string.contains("herald.gap"))
+        }
+    }
+
+    @Test func `requests of one connection are answered in order, the held one too`() throws {
+        let hub = try TestHub()
+        defer { hub.end() }
+        let socket = TestSocket(port: hub.port)
+        socket.send(
+            "GET /long/a HTTP/1.1\r\nHost: x\r\n\r\n" + "GET /none HTTP/1.1\r\nHost: x\r\n\r\n"
+                + "GET /short/a HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(eventually { hub.statistics().held_requests == 1 })
+        hub.publish("a", "first")
+        #expect(socket.read(until: "\"first\"", count: 2))
+        let answers = socket.string.components(separatedBy: "HTTP/1.1 ").dropFirst().map { $0.prefix(3) }
+        #expect(answers == ["200", "404", "200"])
+    }
+
+    @Test func `a request that is dropped is answered 500 and the connection goes on`() throws {
+        let hub = try TestHub()
+        defer { hub.end() }
+        let socket = TestSocket(port: hub.port)
+        socket.get("/drop")
+        #expect(socket.read(until: "HTTP/1.1 500"))
+        socket.get("/none")
+        #expect(socket.read(until: "HTTP/1.1 404"))
+    }
+
+    @Test func `a connection beyond the limit is told so, and one that goes makes room`() throws {
+        let hub = try TestHub(.init(connections: 2))
+        defer { hub.end() }
+        var first: TestSocket? = TestSocket(port: hub.port)
+        first?.get("/none")
+        #expect(first?.read(until: "404") == true)
+        let second = TestSocket(port: hub.port)
+        second.get("/none")
+        #expect(second.read(until: "404"))
+        let third = TestSocket(port: hub.port)
+        #expect(third.readToEnd())
+        #expect(third.string.hasPrefix("HTTP/1.1 503"))
+        #expect(third.string.contains("Retry-After"))
+        first = nil
+        #expect(
+            eventually {
+                let socket = TestSocket(port: hub.port)
+                socket.get("/none")
+                return socket.read(until: "HTTP/1.1 404")
+            })
+        #expect(hub.statistics().accept_failures.1 >= 1)
+    }
+
+    @Test func `filters up to the bound are taken, one more is refused`() throws {
+        let hub = try TestHub(.init(filters: 3))
+        defer { hub.end() }
+        let within = TestSocket(port: hub.port)
+        within.get("/sse/a,b,c")
+        #expect(within.read(until: "200 OK"))
+        let beyond = TestSocket(port: hub.port)
+        beyond.get("/sse/a,b,c,d")
+        #expect(beyond.read(until: "400 Bad Request"))
+    }
+
+    @Test func `commands change a WebSocket's filters without a repeat or a hole`() throws {
+        let hub = try TestHub()
+        defer { hub.end() }
+        let socket = TestSocket(port: hub.port)
+        socket.openWebSocket("/ws")
+        #expect(socket.read(until: "welcome"))
+        hub.publish("a", "before")
+        socket.sendMessage(#"{"op":"subscribe","topic":"a","ref":1}"#)
+        #expect(socket.read(until: #""ref":1,"filters":["a"]"#))
+        hub.publish("a", "one")
+        socket.sendMessage(#"{"op":"subscribe","topic":"b","ref":2}"#)
+        #expect(socket.read(until: #""ref":2,"filters":["a","b"]"#))
+        hub.publish("b", "two")
+        hub.publish("a", "three")
+        #expect(socket.read(until: "\"three\""))
+        socket.sendMessage(#"{"op":"unsubscribe","topic":"a","ref":3}"#)
+        #expect(socket.read(until: #""ref":3,"filters":["b"]"#))
+        hub.publish("a", "unseen")
+        hub.publish("b", "four")
+        #expect(socket.read(until: "\"four\""))
+        #expect(socket.sequences.count == 4)
+        #expect(!socket.string.contains("before") && !socket.string.contains("unseen"))
+        socket.sendMessage(#"{"op":"unsubscribe","topic":"a","ref":4}"#)
+        #expect(socket.read(until: "not subscribed"))
+        socket.sendMessage(#"{"op":"ping","ref":5}"#)
+        #expect(socket.read(until: #""control":"pong","ref":5"#))
+    }
+
+    @Test func `heartbeats carry a cursor that moves with other topics' events`() throws {
+        let hub = try TestHub(.init(heartbeat: 200))
+        defer { hub.end() }
+        let reader = TestSocket(port: hub.port)
+        reader.get("/sse/quiet")
+        #expect(reader.read(until: ": hb"))
+        let receipt = hub.publish("loud", "x")
+        #expect(reader.read(until: "id: 5f3a9c1e-\(receipt.sequence)"))
+        #expect(reader.sequences.isEmpty)
+    }
+
+    @Test func `an answer to a request whose connection has gone harms nobody`() throws {
+        let hub = try TestHub()
+        var socket: TestSocket? = TestSocket(port: hub.port)
+        socket?.get("/keep")
+        #expect(eventually { hub.kept.withLock { !$0.isEmpty } })
+        socket = nil
+        let other = TestSocket(port: hub.port)
+        other.get("/none")
+        #expect(other.read(until: "404"))
+        let kept = hub.kept.withLock { $0[0] }
+        let loop = hr_request_loop(OpaquePointer(bitPattern: kept))
+        let status = hr_loop_post(
+            loop,
+            { context in
+                var request = OpaquePointer(context)
+                hr_request_answer(&request, 200, nil, 0, slice("late"))
+            }, UnsafeMutableRawPointer(bitPattern: kept))
+        #expect(status == .ok)
+        other.get("/none")
+        #expect(other.read(until: "404", count: 2))
+        hub.end()
+    }
+
+    @Test func `every loop reads its proof of life`() throws {
+        let hub = try TestHub(.init(loops: 3))
+        defer { hub.end() }
+        #expect(eventually { hr_hub_probe_age_ms(hub.hub) < 5_000 })
+    }
+
+    @Test func `a half-sent request is answered 408`() throws {
+        let hub = try TestHub(.init(requestTimeout: 200))
+        defer { hub.end() }
+        for half in ["GET / HTTP/1.1\r\nHos", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"] {
+            let socket = TestSocket(port: hub.port)
+            socket.send(half)
+            #expect(socket.readToEnd())
+            #expect(socket.string.hasPrefix("HTTP/1.1 408"))
+        }
+        #expect(hub.statistics().request_timeouts == 2)
+    }
+}

@@ -1,0 +1,109 @@
+import CHeraldHub
+import Foundation
+import Testing
+
+@Suite struct SlowReaderTests {
+    private static let text = String(repeating: "x", count: 8_000)
+
+    /// Opens a reader that does not read, and publishes until it is stalled and its ring has gone by.
+    private func stall(_ hub: TestHub, _ target: String, webSocket: Bool) -> TestSocket {
+        let socket = TestSocket(port: hub.port, receiveBuffer: 4_096)
+        if webSocket {
+            socket.openWebSocket(target)
+            #expect(socket.read(until: "welcome"))
+        } else {
+            socket.get(target)
+            #expect(socket.read(until: "retry:"))
+        }
+        #expect(
+            eventually {
+                for _ in 0..<100 { hub.publish("a", Self.text) }
+                return stalls(hub) >= 1
+            })
+        for _ in 0..<200 { hub.publish("a", Self.text) }
+        return socket
+    }
+
+    private func stalls(_ hub: TestHub) -> UInt64 {
+        let stats = hub.statistics()
+        return stats.transports.0.stalls + stats.transports.1.stalls
+    }
+
+    @Test(arguments: [true, false])
+    func `policy gap says what was missed, and what follows has no other hole`(webSocket: Bool) throws {
+        let hub = try TestHub(.init(retainCount: 50))
+        defer { hub.end() }
+        let fast = TestSocket(port: hub.port)
+        fast.get("/sse/a")
+        #expect(fast.read(until: "retry:"))
+        let slow = stall(hub, webSocket ? "/ws/a" : "/sse/a", webSocket: webSocket)
+        let last = hub.publish("a", "the end")
+        #expect(fast.read(until: "\"the end\""))
+        #expect(!fast.string.contains("herald.gap") || stalls(hub) > 1)
+        #expect(slow.read(until: "\"the end\""))
+        let parts = slow.string.components(separatedBy: "\"reason\":\"evicted\"")
+        #expect(parts.count == 2, "one gap")
+        let before = TestSequences.of(parts[0])
+        let after = TestSequences.of(parts.dropFirst().joined())
+        #expect(after.last == last.sequence)
+        #expect(after.count == 50)
+        #expect(zip(before, before.dropFirst()).allSatisfy { $0 < $1 })
+        #expect(zip(after, after.dropFirst()).allSatisfy { $0 < $1 })
+        let gap = try #require(TestSequences.gap(in: slow.string))
+        #expect(gap.from == (before.last ?? 0) + 1)
+        #expect((after.first ?? 0) > gap.to)
+    }
+
+    @Test func `policy disconnect closes a WebSocket with 1008 and the reason`() throws {
+        let hub = try TestHub(.init(retainCount: 50, slow: .HR_SLOW_DISCONNECT))
+        defer { hub.end() }
+        let slow = stall(hub, "/ws/a", webSocket: true)
+        #expect(slow.readToEnd())
+        #expect(Array(slow.received.suffix(13)) == [0x03, 0xF0] + Array("slow reader".utf8))
+        #expect(eventually { hub.statistics().closed.8 == 1 })
+    }
+
+    @Test func `policy latest gives only the newest and says that it passed over the rest`() throws {
+        let hub = try TestHub(.init(retainCount: 2_000, slow: .HR_SLOW_LATEST))
+        defer { hub.end() }
+        let slow = stall(hub, "/ws/a", webSocket: true)
+        let last = hub.publish("a", "the end")
+        #expect(slow.read(until: "\"the end\""))
+        let parts = slow.string.components(separatedBy: "\"reason\":\"conflated\"")
+        #expect(parts.count == 2)
+        #expect(TestSequences.of(parts[1]) == [last.sequence])
+        hub.publish("a", "one more")
+        #expect(slow.read(until: "\"one more\""), "it is live again")
+    }
+
+    @Test func `a stalled reader costs one frame, not a queue`() throws {
+        let hub = try TestHub(.init(retainCount: 10, memory: 4 << 20))
+        defer { hub.end() }
+        let slow = stall(hub, "/sse/a", webSocket: false)
+        for _ in 0..<20_000 { hub.publish("a", Self.text) }
+        var stats = hr_log_stats()
+        hr_log_stats_get(hub.log, &stats)
+        #expect(stats.retained_bytes + stats.frame_bytes <= 4 << 20)
+        #expect(stats.retained_count <= 11)
+        #expect(hub.statistics().transports.1.readers.2 == 1, "it is stalled still")
+        #expect(slow.sequences.isEmpty)
+    }
+}
+
+/// What the tests read out of a stream's text.
+enum TestSequences {
+    static func of(_ text: String) -> [UInt64] {
+        text.components(separatedBy: "{\"id\":\"5f3a9c1e-").dropFirst().compactMap { part in
+            UInt64(part.prefix { $0.isNumber })
+        }
+    }
+
+    static func gap(in text: String) -> (from: UInt64, to: UInt64)? {
+        func number(after label: String) -> UInt64? {
+            let parts = text.components(separatedBy: "\"\(label)\":\"5f3a9c1e-")
+            return parts.count > 1 ? UInt64(parts[1].prefix { $0.isNumber }) : nil
+        }
+        guard let from = number(after: "from"), let to = number(after: "to") else { return nil }
+        return (from, to)
+    }
+}

@@ -1,0 +1,221 @@
+import CHeraldHub
+import Foundation
+import Synchronization
+
+/// A hub on a port of the system's, with a handler just large enough to publish and to subscribe by every transport.
+final class TestHub: @unchecked Sendable {
+    // Set up before the loops run and torn down after they have ended.
+    private(set) var hub: OpaquePointer?
+    private(set) var log: OpaquePointer?
+    private(set) var port: UInt16 = 0
+    let drained = Atomic<Bool>(false)
+    /// Requests that the handler keeps unanswered: those whose path ends in `/keep`.
+    let kept = Mutex<[UInt]>([])
+
+    struct Options {
+        var loops: UInt32 = 1
+        var retainCount: UInt32 = 1000
+        var memory: UInt64 = 64 << 20
+        var windowCount: UInt32 = 1024
+        var slow: hr_slow_policy = .HR_SLOW_GAP
+        var connections: UInt32 = 1000
+        var filters: UInt32 = 8
+        var heartbeat: UInt32 = 25_000
+        var requestTimeout: UInt32 = 10_000
+        var drainTimeout: UInt32 = 500
+    }
+
+    init(_ options: Options = Options()) throws {
+        var rule = hr_rule(
+            filter: slice("**"),
+            retention: hr_retention(count_max: options.retainCount, bytes_max: 64 << 20, age_ms_max: 0),
+            slow: options.slow)
+        var logConfig = hr_log_config()
+        logConfig.epoch = 0x5f3a_9c1e
+        logConfig.retention = rule.retention
+        logConfig.rule_count = 1
+        logConfig.memory_bytes_max = options.memory
+        logConfig.topic_count_max = 10_000
+        logConfig.filter_count_max = 10_000
+        logConfig.link_count_max = 100_000
+        logConfig.window_count = options.windowCount
+        logConfig.window_bytes_max = 16 << 20
+        logConfig.topic_idle_ms = 60_000
+        let logStatus = withUnsafePointer(to: &rule) { rules in
+            logConfig.rules = rules
+            return hr_log_new(&logConfig, &log)
+        }
+        guard logStatus == .ok else { throw Refused(status: logStatus) }
+        var config = hr_hub_config()
+        config.loop_count = options.loops
+        config.connection_count_max = options.connections
+        config.head_len_max = 16_384
+        config.body_len_max = 1 << 20
+        config.message_len_max = 1 << 20
+        config.filters_per_reader_max = options.filters
+        config.request_timeout_ms = options.requestTimeout
+        config.idle_timeout_ms = 60_000
+        config.write_timeout_ms = 60_000
+        config.heartbeat_ms = options.heartbeat
+        config.sse_retry_ms = 2_000
+        config.drain_timeout_ms = options.drainTimeout
+        config.server_name = slice("test")
+        var handler = hr_hub_handler()
+        handler.context = Unmanaged.passUnretained(self).toOpaque()
+        handler.on_request = { request, context in TestHub.from(context).handle(request) }
+        handler.on_drained = { context in TestHub.from(context).drained.store(true, ordering: .releasing) }
+        try check(hr_hub_new(&config, &handler, log, &hub))
+        try check(hr_hub_listen(hub, "127.0.0.1", 0, &port))
+        try check(hr_hub_start(hub))
+    }
+
+    struct Refused: Error {
+        let status: hr_status
+    }
+
+    private func check(_ status: hr_status) throws {
+        if status != .ok { throw Refused(status: status) }
+    }
+
+    private static func from(_ context: UnsafeMutableRawPointer?) -> TestHub {
+        Unmanaged<TestHub>.fromOpaque(context!).takeUnretainedValue()
+    }
+
+    /// Stops the loops and frees all.
+    func end() {
+        hr_hub_stop(hub)
+        hr_hub_free(&hub)
+        hr_log_free(&log)
+    }
+
+    func statistics() -> hr_stats {
+        var stats = hr_stats()
+        hr_hub_stats_get(hub, &stats)
+        return stats
+    }
+
+    /// Publishes from the test's own thread.
+    @discardableResult func publish(_ topic: StaticString, _ text: String) -> hr_receipt {
+        var receipt = hr_receipt()
+        var text = text
+        let status = text.withUTF8 { bytes in
+            var publication = hr_publication()
+            publication.topic = slice(topic)
+            publication.content_type = slice("text/plain")
+            publication.data = bytes.withMemoryRebound(to: CChar.self) { hr_slice(data: $0.baseAddress, len: $0.count) }
+            return hr_hub_publish(hub, &publication, 1, &receipt, nil)
+        }
+        precondition(status == .ok)
+        return receipt
+    }
+
+    // On a loop's thread.
+    private func handle(_ given: OpaquePointer?) {
+        var request = given
+        if hr_request_kind_of(request) == .HR_REQUEST_COMMAND {
+            handleCommand(&request)
+            return
+        }
+        let path = text(hr_request_path(request))
+        if path.hasSuffix("/keep") {
+            kept.withLock { $0.append(UInt(bitPattern: request)) }
+            return
+        }
+        if path.hasSuffix("/drop") {
+            hr_request_drop(&request)
+            return
+        }
+        if hr_request_method(request) == .HR_HTTP_POST {
+            publishBody(&request, topic: String(path.dropFirst()))
+            return
+        }
+        subscribe(&request, path: path)
+    }
+
+    private func publishBody(_ request: inout OpaquePointer?, topic: String) {
+        var topic = topic
+        topic.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { name in
+                var publication = hr_publication()
+                publication.topic = hr_slice(data: name.baseAddress, len: name.count)
+                publication.content_type = slice("text/plain")
+                publication.data = hr_request_body(request)
+                var receipt = hr_receipt()
+                precondition(hr_hub_publish(hub, &publication, 1, &receipt, nil) == .ok)
+                hr_request_answer_published(&request, &publication, &receipt, 1, true, nil)
+            }
+        }
+    }
+
+    /// `/sse/a,b`, `/ws/a`, `/long/a`, `/short/a`, with the query `N` for a cursor.
+    private func subscribe(_ request: inout OpaquePointer?, path: String) {
+        let parts = path.split(separator: "/", maxSplits: 1).map(String.init)
+        let transports: [String: hr_transport] = [
+            "sse": .HR_SSE_STREAM, "ws": .HR_WEBSOCKET, "long": .HR_LONGPOLL, "short": .HR_SHORTPOLL,
+        ]
+        guard let transport = transports[parts[0]] else {
+            hr_request_answer(&request, 404, nil, 0, slice(""))
+            return
+        }
+        var subscription = hr_subscription()
+        subscription.transport = transport
+        subscription.position = transport == .HR_SHORTPOLL ? .HR_POSITION_EARLIEST : .HR_POSITION_LATEST
+        subscription.wait_ms = 20_000
+        subscription.max = 1000
+        if let sequence = UInt64(text(hr_request_query(request))) {
+            subscription.position = .HR_POSITION_CURSOR
+            subscription.epoch = 0x5f3a_9c1e
+            subscription.sequence = sequence
+        }
+        let names = parts.count > 1 ? parts[1].split(separator: ",").map { $0.utf8.map(CChar.init(bitPattern:)) } : []
+        withSlices(names) { filters in
+            subscription.filters = UnsafePointer(filters.baseAddress)
+            subscription.filter_count = filters.count
+            if hr_request_subscribe(&request, &subscription) != .ok {
+                hr_request_answer(&request, 400, nil, 0, slice(""))
+            }
+        }
+    }
+
+    private func handleCommand(_ request: inout OpaquePointer?) {
+        let command = hr_request_command(request)!.pointee
+        switch command.op {
+        case .HR_COMMAND_PING, .HR_COMMAND_PUBLISH: hr_request_pong(&request)
+        case .HR_COMMAND_SUBSCRIBE:
+            var subscription = hr_subscription()
+            subscription.position = .HR_POSITION_LATEST
+            subscription.filters = UnsafePointer(command.filters)
+            subscription.filter_count = command.filter_count
+            if hr_request_add_filters(&request, &subscription) != .ok {
+                hr_request_refuse(&request, slice("t"), slice("t"), 400, slice("refused"))
+            }
+        case .HR_COMMAND_UNSUBSCRIBE:
+            if hr_request_remove_filters(&request, command.filters, command.filter_count) != .ok {
+                hr_request_refuse(&request, slice("t"), slice("t"), 404, slice("not subscribed"))
+            }
+        }
+    }
+}
+
+func slice(_ text: StaticString) -> hr_slice {
+    hr_slice(data: UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self), len: text.utf8CodeUnitCount)
+}
+
+func text(_ slice: hr_slice) -> String {
+    guard let data = slice.data else { return "" }
+    return String(decoding: UnsafeRawBufferPointer(start: data, count: slice.len), as: UTF8.self)
+}
+
+private func withSlices(_ names: [[CChar]], _ body: (UnsafeMutableBufferPointer<hr_slice>) -> Void) {
+    var flat: [CChar] = names.flatMap { $0 }
+    flat.append(0)
+    flat.withUnsafeBufferPointer { bytes in
+        var slices: [hr_slice] = []
+        var at = 0
+        for name in names {
+            slices.append(hr_slice(data: bytes.baseAddress! + at, len: name.count))
+            at += name.count
+        }
+        slices.withUnsafeMutableBufferPointer { body($0) }
+    }
+}

@@ -1,0 +1,273 @@
+"""Fixtures: a running server, made anew per module or with a test's own flags, watched for crashes and reports."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers import PATIENCE, eventually, unique_topic
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = (ROOT / os.environ.get("HERALD_BINARY", ".build/release/herald")).resolve()
+LOGS = Path(os.environ.get("HERALD_ARTIFACTS", ROOT / "artifacts")) / "logs"
+READY = re.compile(r"^herald: listening on http://([^\s:]+|\[[^\]]+\]):(\d+)$")
+
+# What a sanitizer, the C library or the Swift runtime writes when the program did something it must not.
+REPORT = re.compile(
+    r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Fatal error|"
+    r"Program crashed|Assertion .* failed|hr_check|double free|corrupted size"
+)
+
+
+def herald_environment(extra=None):
+    """The environment without what would set up the program or send loopback through a proxy."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("HERALD_") and not key.lower().endswith("_proxy")
+    }
+    return {**kept, **(extra or {})}
+
+
+class Server:
+    """A running `herald serve`."""
+
+    def __init__(self, name, flags=(), config=None, env=None, preexec_fn=None):
+        LOGS.mkdir(parents=True, exist_ok=True)
+        handle, log = tempfile.mkstemp(prefix=re.sub(r"[^\w.-]+", "_", name)[:80] + "-", suffix=".log", dir=LOGS)
+        self.log_path = Path(log)
+        self.flags = ["--listen", "127.0.0.1:0", *map(str, flags)]
+        if config is not None:
+            text = config if isinstance(config, str) else yaml.safe_dump(config)
+            path = self.log_path.with_suffix(".yaml")
+            path.write_text(text, encoding="utf-8")
+            self.flags += ["--config", str(path)]
+        self.stopped = False
+        self._checked = 0
+        self.process = subprocess.Popen(
+            [str(BINARY), "serve", *self.flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=handle,
+            env=herald_environment(env),
+            preexec_fn=preexec_fn,
+            text=True,
+        )
+        os.close(handle)
+        self._await_ready()
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE)
+
+    def _await_ready(self):
+        lines, ready = [], threading.Event()
+
+        def read():
+            for line in self.process.stdout:
+                lines.append(line.rstrip("\n"))
+                if READY.match(lines[-1]):
+                    ready.set()
+            ready.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        ready.wait(PATIENCE)
+        match = READY.match(lines[-1]) if lines else None
+        if not match:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"herald serve was not ready; it printed {lines}\n{self.log()}")
+        self.host, self.port = match[1].strip("[]"), int(match[2])
+        self.url = f"http://{match[1]}:{self.port}"
+        self.ws_url = f"ws://{match[1]}:{self.port}"
+        self.stdout_lines = lines
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def check(self):
+        """Fails if the program ended by itself or wrote a report since the last check."""
+        text = self.log()
+        new, self._checked = text[self._checked:], len(text)
+        report = REPORT.search(new)
+        assert not report, f"herald wrote a report ({self.log_path}):\n{new[report.start():][:6000]}"
+        if not self.stopped:
+            assert self.process.poll() is None, f"herald ended with {self.process.returncode}:\n{new[-4000:]}"
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, patience=PATIENCE):
+        code = self.process.wait(patience)
+        self.stopped = True
+        return code
+
+    def stop(self):
+        """SIGTERM; the program drains and must exit with 0."""
+        if self.stopped:
+            return
+        self.client.close()
+        self.signal(signal.SIGTERM)
+        try:
+            code = self.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.stopped = True
+            self.process.wait()
+            raise AssertionError(f"herald did not exit after SIGTERM:\n{self.log()[-4000:]}") from None
+        self.check()
+        assert code == 0, f"herald exited with {code} after SIGTERM:\n{self.log()[-4000:]}"
+
+    # What most tests do.
+
+    def publish(self, topic, data=b"x", content_type="text/plain", **headers):
+        """Publishes one event and gives the answer's object."""
+        body = data if isinstance(data, (bytes, str)) else json.dumps(data)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.client.post(
+            f"/v1/events/{topic}", content=body, headers={"Content-Type": content_type, **names}
+        )
+        assert answer.status_code in (200, 201), (answer.status_code, answer.text)
+        return answer.json()
+
+    def publish_many(self, items):
+        """Publishes a batch of (topic, data) and gives the events' ids."""
+        lines = "\n".join(json.dumps({"topic": topic, "data": data}) for topic, data in items)
+        answer = self.client.post(
+            "/v1/events", content=lines, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert answer.status_code == 201, (answer.status_code, answer.text)
+        return [event["id"] for event in answer.json()["events"]]
+
+    def poll(self, topic, **parameters):
+        answer = self.client.get(f"/v1/events/{topic}", params=parameters)
+        assert answer.status_code == 200, (answer.status_code, answer.text)
+        return answer.json()
+
+    def head_cursor(self):
+        """The newest id: of an event published to a topic of its own."""
+        return self.publish(unique_topic("head"))["id"]
+
+    def metrics_text(self):
+        answer = self.client.get("/metrics")
+        assert answer.status_code == 200
+        return answer.text
+
+    def samples(self):
+        """All samples of a scrape: {(name, (label, value)...): value}."""
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.metrics_text())
+            for sample in family.samples
+        }
+
+    def metric(self, name, **labels):
+        """The sum of the samples of that name that have these labels."""
+        return sum(
+            value
+            for (sample, *pairs), value in self.samples().items()
+            if sample == name and labels.items() <= dict(pairs).items()
+        )
+
+    def until_readers(self, topic, count=1, transport=None):
+        """Waits until so many live readers match the topic, which must exist."""
+
+        def enough():
+            answer = self.client.get(f"/v1/topics/{topic}")
+            if answer.status_code != 200:
+                return False
+            readers = answer.json()["subscribers"]
+            return (readers[transport] if transport else sum(readers.values())) >= count
+
+        return eventually(enough, f"{count} readers of {topic}")
+
+    def memory_bytes(self):
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+class Servers:
+    """The servers that are up; whoever ends a test asks them all for trouble."""
+
+    def __init__(self):
+        self.running = []
+
+    def start(self, name, *flags, config=None, env=None, preexec_fn=None):
+        server = Server(name, flags, config, env, preexec_fn)
+        self.running.append(server)
+        return server
+
+    def check(self):
+        for server in self.running:
+            server.check()
+
+    def stop(self, *servers):
+        """Stops all of them, then says what went wrong with any."""
+        troubles = []
+        for server in servers:
+            self.running.remove(server)
+            try:
+                server.stop()
+            except AssertionError as trouble:
+                troubles.append(str(trouble))
+            finally:
+                if server.process.poll() is None:
+                    server.process.kill()
+        assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture(scope="session")
+def servers():
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} is missing; run `make build`", returncode=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    started = Servers()
+    yield started
+    started.stop(*started.running)
+
+
+@pytest.fixture(scope="module")
+def server(request, servers):
+    """A server with the default settings, on a port of its own, for all tests of a module."""
+    started = servers.start(request.module.__name__)
+    yield started
+    servers.stop(started)
+
+
+@pytest.fixture
+def server_factory(request, servers):
+    """Starts servers with a test's own flags; they end with the test."""
+    mine = []
+
+    def start(*flags, config=None, env=None, preexec_fn=None):
+        mine.append(servers.start(request.node.name, *flags, config=config, env=env, preexec_fn=preexec_fn))
+        return mine[-1]
+
+    yield start
+    servers.stop(*mine)
+
+
+@pytest.fixture(autouse=True)
+def watch(servers):
+    """Blames a crash or a sanitizer's report on the test in which it happened."""
+    yield
+    servers.check()
+
+
+@pytest.fixture
+def topic(request):
+    """A topic that no other test uses."""
+    return unique_topic(re.sub(r"[^A-Za-z0-9_-]+", "-", request.node.name)[:60])

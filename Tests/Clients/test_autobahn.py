@@ -1,0 +1,17 @@
+"""Autobahn's WebSocket cases, all but those about compression."""
+
+from autobahn import ECHO_PATH, FLAGS, run_cases, summary, verdict
+
+# Groups 1 to 7, 9 and 10 of the suite.
+CASE_COUNT = 301
+
+
+def test_all_cases_are_ok(server_factory, record_property):
+    server = server_factory(*FLAGS)
+    results = run_cases(server.ws_url + ECHO_PATH)
+    text = summary(results)
+    print(text)
+    record_property("autobahn", text)
+    assert len(results) == CASE_COUNT
+    failed = [result.case_id for result in results if verdict(result) == "FAILED"]
+    assert not failed, text
