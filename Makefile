@@ -85,7 +85,7 @@ fuzz: setup-build ## Fuzzes each parser for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 autobahn: build setup-test ## Runs Autobahn's WebSocket cases; writes a report
-	$(PYTHON) Tests/Clients/autobahn.py --report $(ARTIFACTS)/autobahn
+	$(PYTHON) Tests/Clients/conformance.py --report $(ARTIFACTS)/autobahn
 
 measure: build setup-test ## Measures memory per idle connection, and what a stalled reader costs
 	@mkdir -p $(ARTIFACTS)/measure

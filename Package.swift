@@ -124,10 +124,3 @@ let package = Package(
     ],
     cLanguageStandard: .gnu17
 )
-
-// Targets whose folder is not there yet are left out.
-import Foundation
-
-package.targets.removeAll { target in
-    !FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(target.path ?? (target.isTest ? "Tests/" : "Sources/") + target.name)")
-}

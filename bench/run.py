@@ -84,7 +84,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--herald", default=".build/release/herald", help="the program to measure")
     parser.add_argument(
-        "--herald-command", help="how to start it instead, e.g. 'build/herald serve --listen 127.0.0.1:{port} --loops 1'"
+        "--herald-command",
+        help="how to start it instead, e.g. 'other/herald serve --listen 127.0.0.1:{port} --loops 1'",
     )
     parser.add_argument("--herald-query", default="", help="query of Herald's subscriptions, e.g. format=raw")
     parser.add_argument("--generator", help="fanout, compiled; without it fanout.c is compiled for this run")

@@ -1,6 +1,7 @@
 /* HTTP requests in, heads of answers out. */
 #include "hub_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -139,16 +140,33 @@ static const char *const fault_slugs[HR_FAULT_COUNT] = {
     [HR_FAULT_MEMORY] = "memory-limit",
 };
 
+/* The bound that fault names; 0: none. */
+static uint64_t fault_limit(const hr_http1_limits *limits, hr_http_fault fault) {
+    switch (fault) {
+    case HR_FAULT_TARGET_LEN: return limits->target_len_max;
+    case HR_FAULT_HEAD_LEN: return limits->head_len_max;
+    case HR_FAULT_BODY_LEN: return limits->body_len_max;
+    default: return 0;
+    }
+}
+
 static void refuse_fault(hr_session *session) {
     hr_http_fault fault = hr_http1_fault(session->http);
-    const char *text = hr_http1_fault_text(session->http);
     unsigned status = hr_http_fault_status(fault);
     const char *slug = fault_slugs[fault];
+    uint64_t limit = fault_limit(&session->home->hub->http_limits, fault);
+    char detail[200];
     if (fault == HR_FAULT_TRANSFER_ENCODING && status == 501) {
         slug = "not-implemented";
     }
+    if (limit > 0) {
+        snprintf(detail, sizeof detail, "%s; the limit is %llu bytes",
+                 hr_http1_fault_text(session->http), (unsigned long long)limit);
+    } else {
+        snprintf(detail, sizeof detail, "%s", hr_http1_fault_text(session->http));
+    }
     hr__count(&session->home->stats.faults[fault], 1);
-    hr__http_refuse(session, status, slug, hr__status_phrase(status), text);
+    hr__http_refuse(session, status, slug, hr__status_phrase(status), detail);
 }
 
 static hr_request *take_request(hr_home *home) {
@@ -157,12 +175,21 @@ static hr_request *take_request(hr_home *home) {
     return request != NULL ? request : calloc(1, sizeof *request);
 }
 
+/* The framing is sound, so the connection goes on. */
+static void refuse_target(hr_request *request) {
+    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
+    hr__count(&request->home->stats.faults[HR_FAULT_REQUEST_LINE], 1);
+    hr_request_answer(&request, 400, &type, 1,
+                      HR_LIT("{\"type\":\"/problems/bad-request\",\"title\":\"Bad Request\","
+                             "\"status\":400,\"detail\":\"the request target has a malformed "
+                             "escape, a NUL byte or a fragment\"}"));
+}
+
 /* The request stands whole in session->http, which goes over to it. */
 static void dispatch(hr_session *session) {
     hr_home *home = session->home;
     hr_http1 *http = session->http;
     hr_slice path = {0};
-    hr_slice query = {0};
     hr_request *request = take_request(home);
     if (request == NULL) {
         hr__http_refuse(session, 503, "memory-limit", "Service Unavailable", "out of memory");
@@ -172,18 +199,8 @@ static void dispatch(hr_session *session) {
     request->kind = HR_REQUEST_HTTP;
     request->home = home;
     request->path.len = 0;
-    if (hr_target_split(hr_http1_target(http), &path, &query) != HR_OK ||
-        hr_percent_decode(path, false, &request->path) != HR_OK) {
-        hr_buf_fini(&request->path);
-        free(request);
-        hr__count(&home->stats.faults[HR_FAULT_REQUEST_LINE], 1);
-        hr__http_refuse(session, 400, "bad-request", "Bad Request",
-                        "the request target has a malformed escape or a fragment");
-        return;
-    }
     session->http = NULL;
     request->http = http;
-    request->query = query;
     request->session = session;
     hr_list_push_back(&session->requests, &request->link);
     session->request_count++;
@@ -194,6 +211,11 @@ static void dispatch(hr_session *session) {
     };
     session->mode = HR_MODE_REQUEST;
     hr_timer_cancel(hr_loop_wheel(home->loop), &session->timer);
+    if (hr_target_split(hr_http1_target(http), &path, &request->query) != HR_OK ||
+        hr_percent_decode(path, false, &request->path) != HR_OK) {
+        refuse_target(request);
+        return;
+    }
     home->hub->handler.on_request(request, home->hub->handler.context);
 }
 

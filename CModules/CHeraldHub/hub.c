@@ -60,10 +60,14 @@ hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
 hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port, uint16_t *bound_port) {
     HR_CHECK(hub, HR_HUB_MAGIC);
     HR_ASSERT(!hub->started);
+    hr_status status = port == 0 ? HR_OK : hr_listener_probe(host, port);
+    if (status != HR_OK) {
+        return status;
+    }
     for (unsigned i = 0; i < hub->home_count; i++) {
         hr_home *home = hub->homes[i];
         HR_ASSERT(home->listener == NULL);
-        hr_status status = hr_listener_bind(home->loop, host, port, HR_BACKLOG, &home->listener);
+        status = hr_listener_bind(home->loop, host, port, HR_BACKLOG, &home->listener);
         if (status != HR_OK) {
             return status;
         }

@@ -39,6 +39,27 @@ static hr_status parse_address(const char *host, uint16_t port, struct sockaddr_
     return HR_EADDRESS;
 }
 
+hr_status hr_listener_probe(const char *host, uint16_t port) {
+    struct sockaddr_storage address;
+    socklen_t address_len = 0;
+    hr_status status = parse_address(host, port, &address, &address_len);
+    if (status != HR_OK) {
+        return status;
+    }
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return hr__status_from_errno(errno);
+    }
+    /* Past connections in TIME_WAIT do not matter; a listener without or with SO_REUSEPORT does. */
+    int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, address_len) != 0) {
+        status = hr__status_from_errno(errno);
+    }
+    close(fd);
+    return status;
+}
+
 static hr_status open_socket(const char *host, uint16_t port, int backlog, int *out,
                              uint16_t *out_port) {
     struct sockaddr_storage address;

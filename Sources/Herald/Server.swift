@@ -52,10 +52,19 @@ struct Server: ServiceLifecycle.Service {
         } catch {
             throw StartFailure(description: "cannot start: \(error)")
         }
+        await firstProof()
         announce()
         try? await gracefulShutdown()
         await drain()
         hub.stop()
+    }
+
+    /// Waits until every loop has proved that it lives, so that whoever waits for the line finds the server ready.
+    private func firstProof() async {
+        let deadline = ContinuousClock.now + .seconds(5)
+        while hub.probeAge == nil, ContinuousClock.now < deadline {
+            try? await Task.sleep(for: .milliseconds(5))
+        }
     }
 
     /// The one line on standard output, for whoever waits for it; it is written through at once.
@@ -73,7 +82,7 @@ struct Server: ServiceLifecycle.Service {
     /// Ends all sessions in order; what is left a second after the drain's time is cut by the stop.
     private func drain() async {
         let patience = settings.drainTimeout + .seconds(1)
-        logger.info("draining", metadata: ["timeout": "\(settings.drainTimeout)"])
+        logger.info("draining", metadata: ["timeout": "\(Quantities.text(settings.drainTimeout))"])
         hub.drain()
         await withTaskGroup(of: Bool.self) { group in
             group.addTask {
@@ -104,9 +113,6 @@ struct ServerPlan {
     let hub: HubConfiguration
     private(set) var warnings: [String] = []
 
-    /// Where the server's own events go, of which only the newest counts.
-    private static let ownFilter = "~herald/**"
-
     init(_ settings: ServerSettings) {
         var warnings: [String] = []
         log = Self.log(settings, &warnings)
@@ -122,7 +128,8 @@ struct ServerPlan {
         return LogConfiguration(
             epoch: UInt32.random(in: .min ... .max), retention: standard,
             rules: rules(settings, standard, &warnings), memoryBytes: memory,
-            topicCount: UInt32(clamping: settings.maxTopics), filterCount: UInt32(clamping: settings.maxFilters),
+            topicCount: UInt32(clamping: settings.maxTopics + OwnTopic.count),
+            filterCount: UInt32(clamping: settings.maxFilters + OwnTopic.count),
             linkCount: linkCount(settings), windowCount: 16_384, windowBytes: min(64 << 20, memory / 4),
             topicIdleMilliseconds: settings.topicIdle.milliseconds)
     }
@@ -138,7 +145,7 @@ struct ServerPlan {
     ) -> [LogRule] {
         var rules: [LogRule] = []
         let own = Retention(count: 1, bytes: 64 << 10, ageMilliseconds: 0)
-        if let filter = try? FilterName(ownFilter) { rules.append(LogRule(filter: filter, retention: own)) }
+        if let filter = try? FilterName(OwnTopic.filter) { rules.append(LogRule(filter: filter, retention: own)) }
         for rule in settings.rules {
             guard let filter = try? FilterName(rule.filter) else {
                 warnings.append("the rule for \(EscapedText.quoted(rule.filter)) is passed over: it is no filter")

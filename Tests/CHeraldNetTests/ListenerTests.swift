@@ -53,4 +53,16 @@ import Testing
             #expect(status == .addressInUse)
         }
     }
+
+    @Test func `a port on which another server of ours listens is found taken`() throws {
+        try withLoop { loop in
+            var listener: OpaquePointer?
+            #expect(hr_listener_bind(loop, "127.0.0.1", 0, 16, &listener) == .ok)
+            let port = hr_listener_port(listener)
+            #expect(hr_listener_probe("127.0.0.1", port) == .addressInUse)
+            hr_listener_close(&listener)
+        }
+        #expect(hr_listener_probe("127.0.0.1", 0) == .ok)
+        #expect(hr_listener_probe("nowhere", 80) == .badAddress)
+    }
 }

@@ -1,6 +1,6 @@
 """Autobahn's WebSocket cases, all but those about compression."""
 
-from autobahn import ECHO_PATH, FLAGS, run_cases, summary, verdict
+from conformance import ECHO_PATH, FLAGS, run_cases, summary, verdict
 
 # Groups 1 to 7, 9 and 10 of the suite.
 CASE_COUNT = 301

@@ -78,7 +78,7 @@ def test_publish_prints_the_servers_answer(server, topic):
     assert [each["id"] for each in receipts] == [event["id"] for event in events]
     assert [(event["datacontenttype"], event["data"], event["type"]) for event in events] == [
         ("application/json", {"n": 1}, "t"),
-        ("text/plain", "text", "t"),
+        ("text/plain; charset=utf-8", "text", "t"),
     ]
 
 

@@ -47,7 +47,7 @@ def test_receivers_counts_the_live_readers_that_match(server, topic):
         (b"<a/>", "application/xml", "data", "<a/>"),
         (b"<a/>", "image/svg+xml", "data", "<a/>"),
         (b"a=b&c", "application/x-www-form-urlencoded", "data", "a=b&c"),
-        (b"{oops", "application/json", "data", "{oops"),
+        (b"{oops", "application/json", "data_base64", base64.b64encode(b"{oops").decode()),
         (b"\xff\xfe", "text/plain", "data_base64", base64.b64encode(b"\xff\xfe").decode()),
         (b"\xff{", "application/json", "data_base64", base64.b64encode(b"\xff{").decode()),
         (b"plain", "application/octet-stream", "data_base64", base64.b64encode(b"plain").decode()),

@@ -199,7 +199,6 @@ def test_a_gap_and_a_reset(server_factory, topic):
 
 def test_raw_sends_text_or_binary_frames_of_data_alone(server, topic):
     with connect(f"{server.ws_url}/v1/events/{topic}?format=raw", proxy=None, open_timeout=PATIENCE) as socket:
-        assert json.loads(socket.recv(PATIENCE))["control"] == "welcome"
         server.publish(topic, b"text")
         server.publish(topic, b'{"a": 1}', "application/json")
         server.publish(topic, b"\xff\x00", "image/png")
@@ -324,7 +323,7 @@ def test_a_protocol_error_closes_with_its_code(server, topic, frames, code):
 def test_frames_arrive_byte_by_byte_and_in_fragments(server):
     with RawWebSocket(server, "/v1/events") as socket:
         socket.read_json()
-        message = json.dumps({"op": "ping", "ref": "ü" * 60}).encode()
+        message = json.dumps({"op": "ping", "ref": "ü" * 32}).encode()
         whole = (
             frame(TEXT, message[:20], fin=False)
             + frame(PING, b"between")
@@ -335,7 +334,7 @@ def test_frames_arrive_byte_by_byte_and_in_fragments(server):
         for index in range(len(whole)):
             socket.send(whole[index:index + 1])
         assert socket.read_frame() == (PONG, b"between")
-        assert socket.read_json()["ref"] == "ü" * 60
+        assert socket.read_json()["ref"] == "ü" * 32
 
 
 def test_frames_may_follow_the_handshake_in_one_packet(server, topic):

@@ -18,6 +18,9 @@ typedef void hr_listener_accept_fn(hr_listener *listener, int fd, void *context)
 /* accept(2) failed for reason: HR_EFILES, or another that did not end the listener. */
 typedef void hr_listener_error_fn(hr_listener *listener, hr_status reason, void *context);
 
+/* Whether nobody holds port on host yet. SO_REUSEPORT would let a second server of the same user join in unasked and take a
+ * share of the connections. HR_EINUSE, or as hr_listener_bind. ANY */
+HR_MUST_CHECK hr_status hr_listener_probe(const char *host, uint16_t port);
 /* Binds and listens on host (numeric, IPv4 or IPv6) and port (0: the system chooses). Gives *out. HR_EADDRESS, HR_EINUSE, HR_EACCESS. */
 HR_MUST_CHECK hr_status hr_listener_bind(hr_loop *loop, const char *host, uint16_t port, int backlog, hr_listener **out);
 /* The port it is bound to. */

@@ -17,9 +17,7 @@ extension Service {
         let position: Position
         do throws(Problem) {
             filters = try CommandChecks.filters(request.command.filters)
-            position = try request.command.after.map { text throws(Problem) in
-                try SubscribeParameters.position(text, named: "after")
-            } ?? .latest
+            position = try CommandChecks.position(request.command.after)
         } catch {
             refuse(error, request)
             return
@@ -58,6 +56,12 @@ extension Service {
 
 /// What has to be true of a command before it is performed.
 enum CommandChecks {
+    /// Where a subscription begins: at what is given, else with the next event.
+    static func position(_ after: String?) throws(Problem) -> Position {
+        guard let after else { return .latest }
+        return try SubscribeParameters.position(after, named: "after")
+    }
+
     /// Filters out of texts, at least one.
     static func filters(_ texts: [String]) throws(Problem) -> [FilterName] {
         guard !texts.isEmpty else { throw Problem(.badFilter, "there is no filter; expected topic or topics") }

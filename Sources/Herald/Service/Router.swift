@@ -105,10 +105,10 @@ struct Router: Sendable {
     }
 
     private func refusal(of method: RequestMethod, _ allowed: [RequestMethod]) -> Problem {
-        // RFC 9110 §15.6.2: a method that is known nowhere is 501, one that is only not known here 405.
-        guard method != .other else { return Problem(.notImplemented, "the method is none that this server knows") }
+        // A method of HTTP that no resource has comes as `other`; one that HTTP does not know is refused by the core.
+        let name = method == .other ? "the method" : method.rawValue
         var problem = Problem(
-            .methodNotAllowed, "\(method.rawValue) is not allowed here; allowed: \(RequestMethod.list(allowed))")
+            .methodNotAllowed, "\(name) is not allowed here; allowed: \(RequestMethod.list(allowed))")
         problem.allowed = allowed
         return problem
     }

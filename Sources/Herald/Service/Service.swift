@@ -91,8 +91,9 @@ final class Service: RequestHandler {
     }
 
     private func metrics() -> Response {
+        let log = hub.log.statistics.without(OwnTopic.name.flatMap { hub.log.state(of: $0) })
         let text = MetricsText(
-            hub: hub.statistics, log: hub.log.statistics, refusals: refusals.snapshot, loops: loopCount,
+            hub: hub.statistics, log: log, refusals: refusals.snapshot, loops: loopCount,
             version: ServerRunner.version, uptime: startedAt.duration(to: .now))
         return Response(status: 200, contentType: MetricsText.contentType, body: text.rendered)
     }

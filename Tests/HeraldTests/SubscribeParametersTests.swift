@@ -1,0 +1,165 @@
+import HeraldCore
+import Testing
+
+@testable import Herald
+
+@Suite struct SubscribeParametersTests {
+    private func subscription(_ change: (inout SubscribeInput) -> Void) throws(Problem) -> Subscription {
+        var input = SubscribeInput(filter: "a")
+        change(&input)
+        return try SubscribeParameters(limits: Service.Limits(batch: 10, waitSeconds: 300, filters: 3))
+            .subscription(input)
+    }
+
+    private func problem(_ change: (inout SubscribeInput) -> Void) -> Problem? {
+        do throws(Problem) {
+            _ = try subscription(change)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    // MARK: Transport
+
+    @Test func `without more it is a short-poll from the earliest event`() throws {
+        let asked = try subscription { _ in }
+        #expect(asked.transport == .shortPoll)
+        #expect(asked.position == .earliest)
+        #expect(asked.filters.map(\.text) == ["a"])
+        #expect(asked.limit == 100)
+    }
+
+    @Test(arguments: [
+        ("text/event-stream", true), ("text/html, Text/Event-Stream;q=0.5", true), ("*/*", false),
+        ("application/json", false), ("text/event-stream;q=0", false), ("text/event-stream;q=0.0", false),
+        ("text/event-streams", false), ("", false),
+    ])
+    func `an event stream must be named by Accept`(accept: String, isStream: Bool) throws {
+        let asked = try subscription { $0.accept = accept }
+        #expect(asked.transport == (isStream ? .serverSentEvents : .shortPoll))
+        #expect(asked.position == (isStream ? .latest : .earliest))
+    }
+
+    @Test func `a handshake wins over Accept, and HEAD over both`() throws {
+        #expect(
+            try subscription {
+                $0.wantsWebSocket = true
+                $0.accept = "text/event-stream"
+            }.transport == .webSocket)
+        #expect(
+            try subscription {
+                $0.isHead = true
+                $0.accept = "text/event-stream"
+            }.transport == .shortPoll)
+    }
+
+    @Test func `a wait makes a long-poll, and none does not`() throws {
+        let held = try subscription { $0.query = [QueryPair("wait", "300")] }
+        #expect(held.transport == .longPoll)
+        #expect(held.waitMilliseconds == 300_000)
+        #expect(try subscription { $0.query = [QueryPair("wait", "0")] }.transport == .shortPoll)
+    }
+
+    @Test(arguments: [
+        ("wait=20", 20), ("respond-async, wait=20", 20), ("wait = \"20\"; x=1", 20), ("Wait=86400", 300),
+        ("wait=x", 0), ("wait", 0), ("waits=5", 0), ("", 0),
+    ])
+    func `a preference is cut to the bound or passed over`(prefer: String, seconds: UInt32) throws {
+        #expect(try subscription { $0.prefer = prefer }.waitMilliseconds == seconds * 1000)
+    }
+
+    @Test func `a parameter wins over a preference`() throws {
+        let asked = try subscription {
+            $0.prefer = "wait=20"
+            $0.query = [QueryPair("wait", "0")]
+        }
+        #expect(asked.transport == .shortPoll)
+    }
+
+    // MARK: Cursor
+
+    @Test func `the header wins over the parameter, unless it is empty`() throws {
+        let query = [QueryPair("after", "earliest")]
+        let both = try subscription {
+            $0.lastEventID = "00000001-2"
+            $0.query = query
+        }
+        #expect(both.position == .after(Cursor(epoch: 1, sequence: 2)))
+        let empty = try subscription {
+            $0.lastEventID = ""
+            $0.query = query
+        }
+        #expect(empty.position == .earliest)
+    }
+
+    @Test func `a cursor that is none is named with its place`() {
+        #expect(problem { $0.query = [QueryPair("after", "")] }?.kind == .badCursor)
+        let inHeader = problem { $0.lastEventID = "x" }
+        #expect(inHeader?.kind == .badCursor)
+        #expect(inHeader?.detail.contains("Last-Event-ID") == true)
+    }
+
+    // MARK: Filters
+
+    @Test func `filters of path and query are joined without repeats`() throws {
+        let asked = try subscription {
+            $0.query = [QueryPair("topic", "b/*"), QueryPair("topic", "a"), QueryPair("topic", "c")]
+        }
+        #expect(asked.filters.map(\.text) == ["a", "b/*", "c"])
+    }
+
+    @Test func `one filter past the bound is too many`() {
+        let found = problem { $0.query = ["b", "c", "d"].map { QueryPair("topic", $0) } }
+        #expect(found?.kind == .tooManyFilters)
+        #expect(found?.limit == 3)
+    }
+
+    @Test func `only a WebSocket may begin without a filter`() throws {
+        #expect(problem { $0.filter = nil }?.kind == .badFilter)
+        let socket = try subscription {
+            $0.filter = nil
+            $0.wantsWebSocket = true
+        }
+        #expect(socket.filters.isEmpty)
+        #expect(problem { $0.filter = "" }?.kind == .badFilter)
+    }
+
+    // MARK: Parameters
+
+    @Test(arguments: [
+        [QueryPair("colour", "red")], [QueryPair("Wait", "1")], [QueryPair("", "1")],
+        [QueryPair("wait", "1"), QueryPair("wait", "2")], [QueryPair("wait", "301")], [QueryPair("wait", "-1")],
+        [QueryPair("wait", "1.5")], [QueryPair("wait", "")], [QueryPair("max", "0")], [QueryPair("max", "1001")],
+        [QueryPair("max", "99999999999999999999")], [QueryPair("format", "xml")], [QueryPair("format", "raw")],
+    ])
+    func `a parameter that cannot be used is named`(query: [QueryPair]) {
+        let found = problem { $0.query = query }
+        #expect(found?.kind == .badParameter)
+        #expect(found?.detail.contains(query[0].name.isEmpty ? "\"\"" : query[0].name) == true)
+    }
+
+    @Test func `raw is for streams, wait and max are for polls`() throws {
+        let stream = "text/event-stream"
+        #expect(
+            try subscription {
+                $0.accept = stream
+                $0.query = [QueryPair("format", "raw")]
+            }.isRaw)
+        for name in ["wait", "max"] {
+            let found = problem {
+                $0.accept = stream
+                $0.query = [QueryPair(name, "5")]
+            }
+            #expect(found?.kind == .badParameter)
+        }
+    }
+
+    @Test func `a token in the query is passed over`() throws {
+        #expect(try subscription { $0.query = [QueryPair("access_token", "x")] }.transport == .shortPoll)
+    }
+
+    @Test func `max bounds a poll's answer`() throws {
+        #expect(try subscription { $0.query = [QueryPair("max", "1000")] }.limit == 1000)
+    }
+}
