@@ -409,8 +409,8 @@ static void on_subscriber_ready(bench *bench, subscriber *sub) {
 static void publisher_init(publisher *publisher, const options *options) {
     const char *format = "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Type: text/plain\r\n"
                          "Content-Length: %u\r\n\r\n";
-    int head_len = snprintf(NULL, 0, format, options->publish_path, options->port,
-                            options->payload_len);
+    int head_len =
+        snprintf(NULL, 0, format, options->publish_path, options->port, options->payload_len);
     publisher->counter_at = (size_t)head_len;
     publisher->request_len = (size_t)head_len + options->payload_len;
     publisher->request = must_alloc(NULL, publisher->request_len + 1);
@@ -525,9 +525,8 @@ static int connect_to(uint16_t port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int one = 1;
     struct timeval patience = {.tv_sec = 10};
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
         connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
@@ -547,11 +546,10 @@ static void watch(const bench *bench, int fd, uint32_t events, subscriber *data)
 
 static void subscriber_open(bench *bench, subscriber *sub) {
     const options *options = &bench->options;
-    const char *kind = options->is_sse
-                           ? "Accept: text/event-stream\r\n"
-                           : "Connection: Upgrade\r\nUpgrade: websocket\r\n"
-                             "Sec-WebSocket-Version: 13\r\n"
-                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const char *kind = options->is_sse ? "Accept: text/event-stream\r\n"
+                                       : "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                                         "Sec-WebSocket-Version: 13\r\n"
+                                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     const char *status = options->is_sse ? "HTTP/1.1 200 " : "HTTP/1.1 101 ";
     char text[8192];
     sub->fd = connect_to(options->port);
@@ -640,9 +638,7 @@ static void drain(bench *bench) {
     }
 }
 
-static double per(double amount, double of) {
-    return of > 0 ? amount / of : 0;
-}
+static double per(double amount, double of) { return of > 0 ? amount / of : 0; }
 
 static void report(const bench *bench, const snapshot *begin, const snapshot *end) {
     const options *options = &bench->options;

@@ -200,8 +200,7 @@ hr_status hr__cohort_find(hr_home *home, const hr_reader *reader, const hr_slice
 
 hr_status hr__cohort_probe_open(hr_home *home) {
     hr_slice filter = HR_LIT("~herald/probe");
-    hr_status status =
-        open_cohort(home, HR_LIT("probe"), HR_SHORTPOLL, &filter, 1, &home->probe);
+    hr_status status = open_cohort(home, HR_LIT("probe"), HR_SHORTPOLL, &filter, 1, &home->probe);
     if (status == HR_OK) {
         home->probe->is_probe = true;
     }

@@ -1,6 +1,7 @@
 /* Live fan-out: what is new in the log, to the readers that stand at its head.
  *
- * Work per event is per cohort, not per reader: frames are gathered once for a cohort, and each member costs
+ * Work per event is per cohort, not per reader: frames are gathered once for a cohort, and each
+ * member costs
  * one write of the same memory. Nothing shared with other loops is written here but an event's
  * reference count, once per event and loop. */
 #include "hub_private.h"
@@ -82,8 +83,8 @@ static hr_status gather(hr_cohort *cohort, fan_batch *batch) {
         if (is_small && in_scratch) {
             part[-1].iov_len += frame->len;
         } else {
-            part->iov_base = is_small ? scratch->data + scratch->len
-                                      : (void *)(uintptr_t)frame->bytes;
+            part->iov_base =
+                is_small ? scratch->data + scratch->len : (void *)(uintptr_t)frame->bytes;
             part->iov_len = frame->len;
             batch->part_count++;
         }

@@ -150,7 +150,8 @@ void hr__home_turn(void *context) {
 
 /* The proof of life: an event of the server's own, which every loop must read back. */
 static void publish_probe(hr_home *home) {
-    hr_publication probe = {.topic = HR_LIT("~herald/probe"), .content_type = HR_LIT("text/plain"),
+    hr_publication probe = {.topic = HR_LIT("~herald/probe"),
+                            .content_type = HR_LIT("text/plain"),
                             .data = HR_LIT("probe")};
     hr_receipt receipt;
     /* A refusal shows as a probe that grows old. */

@@ -48,9 +48,9 @@ static hr_slice date_text(hr_home *home) {
         struct tm utc;
         gmtime_r(&seconds, &utc);
         hr_buf text = {0};
-        if (hr_buf_appendf(&text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                           days + 3 * utc.tm_wday, utc.tm_mday, months + 3 * utc.tm_mon,
-                           utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec) == HR_OK &&
+        if (hr_buf_appendf(&text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * utc.tm_wday,
+                           utc.tm_mday, months + 3 * utc.tm_mon, utc.tm_year + 1900, utc.tm_hour,
+                           utc.tm_min, utc.tm_sec) == HR_OK &&
             text.len <= sizeof home->date) {
             memcpy(home->date, text.data, text.len);
             home->date_len = text.len;
@@ -71,17 +71,33 @@ hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer
         return result;
     }
     hr__count(&home->stats.answers[status / 100 - 1], 1);
-    const char line[] = {'H', 'T', 'T', 'P', '/', '1', '.', '1', ' ', (char)('0' + status / 100),
-                         (char)('0' + status / 10 % 10), (char)('0' + status % 10), ' '};
+    const char line[] = {'H',
+                         'T',
+                         'T',
+                         'P',
+                         '/',
+                         '1',
+                         '.',
+                         '1',
+                         ' ',
+                         (char)('0' + status / 100),
+                         (char)('0' + status / 10 % 10),
+                         (char)('0' + status % 10),
+                         ' '};
     hr_slice connection = HR_LIT("");
     if (status != 101 && !style.keep_alive) {
         connection = HR_LIT("\r\nConnection: close");
     } else if (style.http10) {
         connection = HR_LIT("\r\nConnection: keep-alive");
     }
-    const hr_slice parts[] = {{line, sizeof line}, {phrase, strlen(phrase)},
-                              HR_LIT("\r\nServer: "), server, HR_LIT("\r\nDate: "), date,
-                              connection, HR_LIT("\r\n")};
+    const hr_slice parts[] = {{line, sizeof line},
+                              {phrase, strlen(phrase)},
+                              HR_LIT("\r\nServer: "),
+                              server,
+                              HR_LIT("\r\nDate: "),
+                              date,
+                              connection,
+                              HR_LIT("\r\n")};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         HR_ASSERT(parts[i].len <= out->cap - out->len);
         memcpy(out->data + out->len, parts[i].data, parts[i].len);
@@ -105,9 +121,9 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
         result = hr__head_begin(home, &home->out, status, style);
     }
     if (result == HR_OK) {
-        result = hr_buf_appendf(&home->out,
-                                "Content-Type: application/problem+json\r\n%sContent-Length: %zu\r\n\r\n",
-                                status == 503 ? "Retry-After: 5\r\n" : "", home->body.len);
+        result = hr_buf_appendf(
+            &home->out, "Content-Type: application/problem+json\r\n%sContent-Length: %zu\r\n\r\n",
+            status == 503 ? "Retry-After: 5\r\n" : "", home->body.len);
     }
     if (result == HR_OK) {
         result = hr_buf_append(&home->out, home->body.data, home->body.len);
@@ -125,18 +141,12 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
 }
 
 static const char *const fault_slugs[HR_FAULT_COUNT] = {
-    [HR_FAULT_NONE] = "internal",
-    [HR_FAULT_REQUEST_LINE] = "bad-request",
-    [HR_FAULT_METHOD] = "not-implemented",
-    [HR_FAULT_VERSION] = "http-version",
-    [HR_FAULT_HEADER] = "bad-request",
-    [HR_FAULT_HOST] = "bad-request",
-    [HR_FAULT_LENGTH] = "bad-request",
-    [HR_FAULT_TRANSFER_ENCODING] = "bad-request",
-    [HR_FAULT_CHUNK] = "bad-request",
-    [HR_FAULT_TARGET_LEN] = "target-too-long",
-    [HR_FAULT_HEAD_LEN] = "head-too-large",
-    [HR_FAULT_BODY_LEN] = "body-too-large",
+    [HR_FAULT_NONE] = "internal",           [HR_FAULT_REQUEST_LINE] = "bad-request",
+    [HR_FAULT_METHOD] = "not-implemented",  [HR_FAULT_VERSION] = "http-version",
+    [HR_FAULT_HEADER] = "bad-request",      [HR_FAULT_HOST] = "bad-request",
+    [HR_FAULT_LENGTH] = "bad-request",      [HR_FAULT_TRANSFER_ENCODING] = "bad-request",
+    [HR_FAULT_CHUNK] = "bad-request",       [HR_FAULT_TARGET_LEN] = "target-too-long",
+    [HR_FAULT_HEAD_LEN] = "head-too-large", [HR_FAULT_BODY_LEN] = "body-too-large",
     [HR_FAULT_MEMORY] = "memory-limit",
 };
 
@@ -264,8 +274,7 @@ void hr__http_input(hr_session *session, char *bytes, size_t len) {
         if (session->mode == HR_MODE_SSE || session->mode == HR_MODE_ENDING) {
             return;
         }
-        if (session->mode != HR_MODE_HTTP ||
-            hr_conn_waiting_len(&session->conn) > HR_BACKLOG_MAX) {
+        if (session->mode != HR_MODE_HTTP || hr_conn_waiting_len(&session->conn) > HR_BACKLOG_MAX) {
             hr__session_stash(session, bytes + at, len - at);
             return;
         }

@@ -1,4 +1,5 @@
-/* What the files of this module share: hub, home (a loop's part of the hub), cohort, reader, session. */
+/* What the files of this module share: hub, home (a loop's part of the hub), cohort, reader,
+ * session. */
 #ifndef HR_HUB_PRIVATE_H
 #define HR_HUB_PRIVATE_H
 
@@ -10,14 +11,14 @@
 #define HR_SESSION_MAGIC 0x4B0B0004u
 #define HR_REQUEST_MAGIC 0x4B0B0005u
 
-#define HR_BATCH_MAX 256        /* events read from the log at a time */
-#define HR_LIVE_ROUND_MAX 16    /* batches a turn: input must not wait for an endless publisher */
-#define HR_CATCH_UP_MAX 32      /* readers that catch up a step each in a turn */
+#define HR_BATCH_MAX 256     /* events read from the log at a time */
+#define HR_LIVE_ROUND_MAX 16 /* batches a turn: input must not wait for an endless publisher */
+#define HR_CATCH_UP_MAX 32   /* readers that catch up a step each in a turn */
 #define HR_CATCH_UP_BYTES 131072u
 #define HR_POLL_BYTES_MAX 1048576u /* of events in one poll answer, but for the first event */
-#define HR_POLL_COUNT_MAX 1000u /* events in one poll answer */
+#define HR_POLL_COUNT_MAX 1000u    /* events in one poll answer */
 #define HR_COALESCE_LEN_MAX 4096u  /* frames up to this are gathered into one part */
-#define HR_BACKLOG_MAX 262144u  /* answers that wait before further requests of the connection do */
+#define HR_BACKLOG_MAX 262144u /* answers that wait before further requests of the connection do */
 #define HR_LINGER_MS 2000u
 #define HR_COHORT_LINGER_TICKS 100u /* how long an empty cohort is kept for the next poll */
 #define HR_COHORT_LINGER_MAX 4096u
@@ -41,20 +42,20 @@ typedef struct hr__answer_style {
 /* A position in the log, and what it is read for. Stands inside its session.
  * Invariant: LIVE readers stand at home->live_cursor; cursor is theirs only in the other states. */
 struct hr_reader {
-    hr_cohort *cohort;   /* NULL: no filters (a WebSocket may have none yet) */
-    hr_link link;        /* in home->catching or home->ready */
+    hr_cohort *cohort; /* NULL: no filters (a WebSocket may have none yet) */
+    hr_link link;      /* in home->catching or home->ready */
     uint64_t cursor;
     uint64_t gap_seen;
     uint64_t resume_sequence; /* the cursor of another epoch, to be told in the reset */
     uint32_t resume_epoch;
-    uint32_t live_at;    /* place in cohort->live */
+    uint32_t live_at; /* place in cohort->live */
     uint32_t poll_max;
-    uint8_t state;       /* hr_reader_state */
-    uint8_t transport;   /* hr_transport */
-    uint8_t encoding;    /* hr_encoding */
-    uint8_t resume;      /* hr__resume: an outcome is still to be told */
-    bool counted;        /* is in the readers gauge */
-    bool newest_only;    /* policy latest, until it is live again */
+    uint8_t state;     /* hr_reader_state */
+    uint8_t transport; /* hr_transport */
+    uint8_t encoding;  /* hr_encoding */
+    uint8_t resume;    /* hr__resume: an outcome is still to be told */
+    bool counted;      /* is in the readers gauge */
+    bool newest_only;  /* policy latest, until it is live again */
     bool had_filters;
 };
 
@@ -65,7 +66,7 @@ struct hr_cohort {
     uint8_t transport;
     uint8_t encoding;
     bool is_probe;
-    bool resumed;          /* polls: the answer says so */
+    bool resumed;           /* polls: the answer says so */
     hr__answer_style style; /* polls */
     uint32_t poll_max;
     hr_home *home;
@@ -73,15 +74,15 @@ struct hr_cohort {
     hr_reader **live;
     uint32_t live_count;
     uint32_t live_cap;
-    uint32_t member_count; /* in every state */
+    uint32_t member_count;  /* in every state */
     uint64_t last_sequence; /* newest in batch: an event that matches two filters comes once */
     hr_event **batch;
     uint32_t batch_count;
     uint32_t batch_cap;
     hr_link dirty;
-    hr_link idle;          /* in home->idle_cohorts while it has no members */
+    hr_link idle; /* in home->idle_cohorts while it has no members */
     uint64_t idle_tick;
-    hr_slice key;          /* points behind the struct */
+    hr_slice key; /* points behind the struct */
 };
 
 typedef enum hr_mode {
@@ -91,26 +92,26 @@ typedef enum hr_mode {
     HR_MODE_SSE,
     HR_MODE_WS,
     HR_MODE_ECHO,
-    HR_MODE_ENDING,  /* only output and the end are left */
+    HR_MODE_ENDING, /* only output and the end are left */
 } hr_mode;
 
 struct hr_session {
     HR_MAGIC_FIELD;
     uint8_t mode;
     uint8_t missed_beats;
-    bool in_input;       /* its input is being handled further up the stack */
-    bool drain_due;      /* its timer now ends it */
-    bool over_limit;     /* it was accepted only to be refused */
-    bool close_sent;     /* WebSocket */
+    bool in_input;          /* its input is being handled further up the stack */
+    bool drain_due;         /* its timer now ends it */
+    bool over_limit;        /* it was accepted only to be refused */
+    bool close_sent;        /* WebSocket */
     hr__answer_style style; /* of the request in hand */
     hr_home *home;
     hr_conn conn;
     hr_timer timer;
-    hr_link link;        /* in home->sessions */
-    hr_link requests;    /* the handler's open requests of this session */
+    hr_link link;     /* in home->sessions */
+    hr_link requests; /* the handler's open requests of this session */
     uint32_t request_count;
-    hr_http1 *http;      /* while a request arrives */
-    hr_buf *input;       /* what arrived behind a request that is not answered yet */
+    hr_http1 *http; /* while a request arrives */
+    hr_buf *input;  /* what arrived behind a request that is not answered yet */
     hr_ws_parser *ws;
     hr_reader reader;
 };
@@ -121,10 +122,10 @@ struct hr_request {
     hr_home *home;
     hr_session *session; /* NULL: the connection has gone */
     hr_link link;
-    hr_http1 *http;      /* owned */
+    hr_http1 *http; /* owned */
     hr_buf path;
     hr_slice query;
-    hr_buf message;      /* a command's text */
+    hr_buf message; /* a command's text */
     hr_command command;
 };
 
@@ -144,11 +145,11 @@ struct hr_home {
     uint64_t live_cursor;
     bool in_live;
     hr_map cohorts;
-    hr__subs *subs;      /* by filter id */
+    hr__subs *subs; /* by filter id */
     uint32_t subs_cap;
     hr_link dirty;
     hr_link catching;
-    hr_link ready;       /* sessions that may go on with input they hold */
+    hr_link ready; /* sessions that may go on with input they hold */
     hr_link sessions;
     hr_link idle_cohorts;
     uint32_t idle_cohort_count;
@@ -160,8 +161,8 @@ struct hr_home {
     bool drained;
     bool stopping;
     hr_timer drain_end;
-    hr_buf out;          /* answers are put together here */
-    hr_buf scratch;      /* batches of frames */
+    hr_buf out;     /* answers are put together here */
+    hr_buf scratch; /* batches of frames */
     hr_buf body;
     hr_http1 *spare_http[HR_SPARE_COUNT];
     unsigned spare_http_count;
@@ -170,7 +171,7 @@ struct hr_home {
     int64_t date_s;
     char date[32];
     size_t date_len;
-    hr_stats stats;      /* by hr__count alone; read by any thread */
+    hr_stats stats; /* by hr__count alone; read by any thread */
 };
 
 struct hr_hub {
@@ -221,7 +222,8 @@ hr_http1 *hr__home_http_take(hr_home *home);
 void hr__home_http_give(hr_home *home, hr_http1 *http);
 
 /* cohort.c */
-HR_MUST_CHECK hr_status hr__cohort_find(hr_home *home, const hr_reader *reader, const hr_slice *filters, size_t count,
+HR_MUST_CHECK hr_status hr__cohort_find(hr_home *home, const hr_reader *reader,
+                                        const hr_slice *filters, size_t count,
                                         hr__answer_style style, hr_cohort **out);
 void hr__cohort_join(hr_cohort *cohort, hr_reader *reader);
 void hr__cohort_leave(hr_reader *reader);
@@ -230,7 +232,8 @@ void hr__cohort_close(hr_cohort *cohort);
 void hr__cohorts_sweep(hr_home *home, bool all);
 
 /* fanout.c */
-/* Reads what concerns this loop and writes it to the live readers; home->live_cursor stands at the head
+/* Reads what concerns this loop and writes it to the live readers; home->live_cursor stands at the
+ * head
  * afterwards, unless more is left (then the loop is woken again). */
 void hr__live_sync(hr_home *home);
 
@@ -244,7 +247,8 @@ void hr__reader_leave_live(hr_reader *reader);
 /* Has the reader read on from reader->cursor: a step now, the rest in later turns. */
 void hr__reader_catch_up(hr_reader *reader);
 void hr__reader_step(hr_reader *reader);
-/* The socket did not take all: position is where the reader goes on. May close the connection by policy. */
+/* The socket did not take all: position is where the reader goes on. May close the connection by
+ * policy. */
 void hr__reader_stall(hr_reader *reader, uint64_t position);
 void hr__reader_drained(hr_reader *reader);
 uint64_t hr__reader_position(const hr_reader *reader);
@@ -255,7 +259,8 @@ void hr__stream_gap(hr_reader *reader, const hr_gap *gap, hr_gap_reason reason);
 void hr__stream_resumed(hr_reader *reader, const hr_gap *gap);
 void hr__stream_beat(hr_session *session);
 void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, hr_slice text);
-/* Appends the members of a gap or resume outcome (docs/protocol.md) without braces. topic: the filter concerned. */
+/* Appends the members of a gap or resume outcome (docs/protocol.md) without braces. topic: the
+ * filter concerned. */
 typedef struct hr__outcome {
     hr_slice name; /* resumed, gap or reset; empty in mid-stream */
     hr_slice topic;
@@ -263,7 +268,8 @@ typedef struct hr__outcome {
     hr_gap_reason reason;
 } hr__outcome;
 hr__outcome hr__outcome_of(const hr_reader *reader, const hr_gap *gap, hr_slice only_filter);
-HR_MUST_CHECK hr_status hr__outcome_append(hr_buf *out, const hr_home *home, const hr_reader *reader, const hr__outcome *outcome);
+HR_MUST_CHECK hr_status hr__outcome_append(hr_buf *out, const hr_home *home,
+                                           const hr_reader *reader, const hr__outcome *outcome);
 void hr__count_outcome(hr_home *home, const hr_reader *reader, const hr__outcome *outcome);
 void hr__control_send(hr_session *session, const hr_buf *json);
 HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequence);
@@ -273,17 +279,20 @@ HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequ
 void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription);
 void hr__poll_answer(hr_session *session, hr_event **events, size_t count, const hr_read *read);
 void hr__poll_timeout(hr_session *session);
-HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events, size_t count, uint64_t next,
-                                       hr_slice outcome, hr_slice etag, size_t *payload_len);
+HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events,
+                                       size_t count, uint64_t next, hr_slice outcome, hr_slice etag,
+                                       size_t *payload_len);
 
 /* websocket.c */
 void hr__ws_input(hr_session *session, char *bytes, size_t len);
 
 /* http.c */
 void hr__http_input(hr_session *session, char *bytes, size_t len);
-void hr__http_refuse(hr_session *session, unsigned status, const char *slug, const char *title, const char *detail);
+void hr__http_refuse(hr_session *session, unsigned status, const char *slug, const char *title,
+                     const char *detail);
 /* Appends status line and the headers every answer has. */
-HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style);
+HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status,
+                                       hr__answer_style style);
 const char *hr__status_phrase(unsigned status);
 /* The request in hand has been answered: go on with the next, or end. */
 void hr__http_done(hr_session *session);

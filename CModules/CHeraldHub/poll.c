@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often a short-poll whose filters match little looks on before it answers an empty page whose cursor has
+/* How often a short-poll whose filters match little looks on before it answers an empty page whose
+ * cursor has
  * moved: its work on the loop must be bounded. */
 #define HR_SHORT_READ_MAX 16
 
@@ -36,7 +37,8 @@ static hr_status append_body(hr_home *home, hr_buf *out, hr_event **events, size
         status = hr_buf_append(out, "\"", 1);
     }
     /* An outcome that is no gap says so itself. */
-    if (status == HR_OK && (outcome.len == 0 || !hr_slice_has_prefix(outcome, HR_LIT(",\"gap\"")))) {
+    if (status == HR_OK &&
+        (outcome.len == 0 || !hr_slice_has_prefix(outcome, HR_LIT(",\"gap\"")))) {
         status = hr_buf_append_slice(out, HR_LIT(",\"gap\":null"));
     }
     if (status == HR_OK) {
@@ -49,13 +51,15 @@ static hr_status append_head(hr_home *home, hr_buf *out, hr__answer_style style,
                              uint64_t next, hr_slice etag, size_t body_len) {
     hr_status status = hr__head_begin(home, out, code, style);
     if (status == HR_OK && code == 200) {
-        status = hr_buf_appendf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body_len);
+        status = hr_buf_appendf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                                body_len);
     }
     if (status == HR_OK && etag.len > 0) {
         status = hr_buf_appendf(out, "ETag: %.*s\r\n", (int)etag.len, etag.data);
     }
     if (status == HR_OK) {
-        status = hr_buf_append_slice(out, HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "));
+        status =
+            hr_buf_append_slice(out, HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "));
     }
     if (status == HR_OK) {
         status = hr__id_append(out, hr_log_epoch(home->hub->log), next);
@@ -91,14 +95,16 @@ static hr_status build_outcome(hr_home *home, hr_buf *out, const hr_reader *read
         }
     }
     if (status == HR_OK && outcome->name.len > 0) {
-        status = hr_buf_appendf(out, ",\"resume\":\"%.*s\"", (int)outcome->name.len,
-                                outcome->name.data);
+        status =
+            hr_buf_appendf(out, ",\"resume\":\"%.*s\"", (int)outcome->name.len, outcome->name.data);
     }
     return status;
 }
 
-/* Names the answer: where its events end, or for an empty one where it began, and how many there are. `next` is not part of
- * it: it moves with other topics' events, and an answer that differs in nothing else is the same. */
+/* Names the answer: where its events end, or for an empty one where it began, and how many there
+ * are. `next` is not part of
+ * it: it moves with other topics' events, and an answer that differs in nothing else is the same.
+ * */
 static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count) {
     size_t len = 0;
     memcpy(out, "W/\"", 3);
@@ -169,8 +175,8 @@ void hr__poll_timeout(hr_session *session) {
     /* A live one is told the loop's position, so that it does not come back with an old cursor. */
     uint64_t next = hr__reader_position(reader);
     size_t payload_len = 0;
-    hr_slice outcome = reader->resume == HR__RESUME_CURSOR ? HR_LIT(",\"resume\":\"resumed\"")
-                                                           : HR_LIT("");
+    hr_slice outcome =
+        reader->resume == HR__RESUME_CURSOR ? HR_LIT(",\"resume\":\"resumed\"") : HR_LIT("");
     hr_status status = hr__poll_build(home, session->style, NULL, 0, next, outcome,
                                       (hr_slice){NULL, 0}, &payload_len);
     if (reader->resume == HR__RESUME_CURSOR) {
@@ -204,7 +210,8 @@ static bool is_not_modified(const hr_request *request, hr_slice tag) {
 }
 
 static hr_status build_short(hr_session *session, hr_request *request,
-                             const hr_subscription *subscription, hr_event **events, hr_read *read) {
+                             const hr_subscription *subscription, hr_event **events,
+                             hr_read *read) {
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
     hr_transport_stats *stats = hr__stats_of(home, reader);
@@ -218,7 +225,8 @@ static hr_status build_short(hr_session *session, hr_request *request,
         return append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
     }
     size_t payload_len = 0;
-    hr_slice only = subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
+    hr_slice only =
+        subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
     hr_status status = build_page(session, events, read->count, read, only, &payload_len);
     if (status == HR_OK) {
         hr__count(&stats->polls[read->count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
@@ -231,8 +239,11 @@ void hr__poll_short(hr_session *session, hr_request *request, const hr_subscript
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
     hr_event *events[HR_POLL_COUNT_MAX];
-    hr_read read = {.cursor = reader->cursor, .until = UINT64_MAX, .gap_seen = reader->gap_seen,
-                    .count_max = reader->poll_max, .bytes_max = HR_POLL_BYTES_MAX};
+    hr_read read = {.cursor = reader->cursor,
+                    .until = UINT64_MAX,
+                    .gap_seen = reader->gap_seen,
+                    .count_max = reader->poll_max,
+                    .bytes_max = HR_POLL_BYTES_MAX};
     hr_status status = HR_OK;
     hr_gap gap = {0};
     for (unsigned i = 0; i < HR_SHORT_READ_MAX; i++) {

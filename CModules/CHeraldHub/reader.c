@@ -3,7 +3,8 @@
  *   catching up --stands at the loop's position--> live
  *   live, catching up --the socket does not take all--> stalled --it is drained--> catching up
  *
- * A reader goes live only where its cursor equals the loop's: the loop hands out every event after its position to every live
+ * A reader goes live only where its cursor equals the loop's: the loop hands out every event after
+ * its position to every live
  * reader, so that none is missed and none comes twice. */
 #include "hub_private.h"
 
@@ -151,8 +152,11 @@ static bool tell(hr_reader *reader, const hr_read *read) {
         hr__stream_gap(reader, &read->gap, HR_GAP_EVICTED);
     }
     if (read->skipped > 0) {
-        hr_gap gap = {.found = true, .filter_index = SIZE_MAX, .from = reader->cursor + 1,
-                      .to = read->cursor, .missed_max = read->skipped};
+        hr_gap gap = {.found = true,
+                      .filter_index = SIZE_MAX,
+                      .from = reader->cursor + 1,
+                      .to = read->cursor,
+                      .missed_max = read->skipped};
         if (hr_interest_filter_count(reader->cohort->interest) == 1) {
             gap.filter_index = 0;
         }
@@ -161,7 +165,8 @@ static bool tell(hr_reader *reader, const hr_read *read) {
     return hr_conn_is_open(&session->conn);
 }
 
-static void count_deliveries(hr_reader *reader, hr_event **events, const size_t *ends, size_t begun) {
+static void count_deliveries(hr_reader *reader, hr_event **events, const size_t *ends,
+                             size_t begun) {
     hr_transport_stats *stats = hr__stats_of(home_of(reader), reader);
     uint64_t now = hr_time_mono_ns();
     for (size_t i = 0; i < begun; i++) {
@@ -174,7 +179,8 @@ static void count_deliveries(hr_reader *reader, hr_event **events, const size_t 
     }
 }
 
-/* Writes the events of a step; true when all were taken. Otherwise the reader is stalled or gone. */
+/* Writes the events of a step; true when all were taken. Otherwise the reader is stalled or gone.
+ * */
 static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     hr_session *session = hr__session_of(reader);
     hr_buf *scratch = &session->home->scratch;
@@ -210,7 +216,8 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     bool is_cut = sent > start;
     uint64_t position = index == 0 ? reader->cursor : events[index - 1]->sequence;
     count_deliveries(reader, events, ends, is_cut ? index + 1 : index);
-    if (hr_conn_keep(&session->conn, scratch->data + sent, is_cut ? ends[index] - sent : 0) == HR_OK) {
+    if (hr_conn_keep(&session->conn, scratch->data + sent, is_cut ? ends[index] - sent : 0) ==
+        HR_OK) {
         hr__reader_stall(reader, is_cut ? events[index]->sequence : position);
     }
     return false;

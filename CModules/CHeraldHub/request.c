@@ -75,8 +75,6 @@ void hr__request_end(hr_request **handle) {
     free(request);
 }
 
-
-
 static hr_status append_header(hr_buf *out, hr_slice name, hr_slice value) {
     hr_status status = hr_buf_reserve(out, name.len + value.len + 4);
     if (status != HR_OK) {
@@ -88,7 +86,8 @@ static hr_status append_header(hr_buf *out, hr_slice name, hr_slice value) {
     return hr_buf_append(out, "\r\n", 2);
 }
 
-/* RFC 9110 §8.6: no length for 1xx and 204; a 304 has none either, for its body is not this one's. */
+/* RFC 9110 §8.6: no length for 1xx and 204; a 304 has none either, for its body is not this one's.
+ * */
 static bool has_length(unsigned status) { return status >= 200 && status != 204 && status != 304; }
 
 static hr_status build_answer(hr_session *session, unsigned status, const hr_header *headers,
@@ -142,8 +141,8 @@ void hr_request_drop(hr_request **handle) {
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
     if (request->kind == HR_REQUEST_COMMAND) {
-        hr_request_refuse(handle, HR_LIT("/problems/internal"), HR_LIT("Internal Server Error"), 500,
-                          HR_LIT("the command was not handled"));
+        hr_request_refuse(handle, HR_LIT("/problems/internal"), HR_LIT("Internal Server Error"),
+                          500, HR_LIT("the command was not handled"));
         return;
     }
     hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
@@ -157,7 +156,8 @@ void hr_request_drop(hr_request **handle) {
 static hr_status append_receipt(hr_home *home, hr_buf *out, const hr_publication *publication,
                                 const hr_receipt *receipt, bool braces) {
     char time[HR_TIME_TEXT_LEN];
-    hr_status status = hr_buf_reserve(out, 96 + HR_ID_TEXT_MAX + HR_TIME_TEXT_LEN + publication->topic.len);
+    hr_status status =
+        hr_buf_reserve(out, 96 + HR_ID_TEXT_MAX + HR_TIME_TEXT_LEN + publication->topic.len);
     if (status != HR_OK) {
         return status;
     }

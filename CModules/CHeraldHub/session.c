@@ -55,7 +55,8 @@ void hr__session_open(hr_home *home, int fd) {
     home->session_count++;
     hr__count(&home->stats.accepted, 1);
     hr__count(&home->stats.connections, 1);
-    uint32_t before = atomic_fetch_add_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
+    uint32_t before =
+        atomic_fetch_add_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
     if (before >= home->hub->config.connection_count_max) {
         session->over_limit = true;
         hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
@@ -155,9 +156,7 @@ static void on_read(hr_conn *conn, char *bytes, size_t len) {
 static void on_eof(hr_conn *conn) {
     hr_session *session = session_of(conn);
     switch ((hr_mode)session->mode) {
-    case HR_MODE_REQUEST:
-        session->style.keep_alive = false;
-        return;
+    case HR_MODE_REQUEST: session->style.keep_alive = false; return;
     case HR_MODE_HTTP:
         if (session->input != NULL) {
             return; /* requests put aside come first; the end is met again behind them */

@@ -17,8 +17,7 @@ hr__outcome hr__outcome_of(const hr_reader *reader, const hr_gap *gap, hr_slice 
     hr__outcome outcome = {.gap = *gap, .topic = only_filter, .reason = HR_GAP_EVICTED};
     if (reader->cohort != NULL && gap->found && gap->filter_index != SIZE_MAX) {
         outcome.topic = hr_interest_filter(reader->cohort->interest, gap->filter_index);
-    } else if (reader->cohort != NULL &&
-               hr_interest_filter_count(reader->cohort->interest) == 1) {
+    } else if (reader->cohort != NULL && hr_interest_filter_count(reader->cohort->interest) == 1) {
         outcome.topic = hr_interest_filter(reader->cohort->interest, 0);
     }
     if (outcome.topic.len == 0) {
@@ -80,8 +79,8 @@ hr_status hr__outcome_append(hr_buf *out, const hr_home *home, const hr_reader *
                              const hr__outcome *outcome) {
     hr_status status = HR_OK;
     if (outcome->name.len > 0) {
-        status = hr_buf_appendf(out, "\"resume\":\"%.*s\",", (int)outcome->name.len,
-                                outcome->name.data);
+        status =
+            hr_buf_appendf(out, "\"resume\":\"%.*s\",", (int)outcome->name.len, outcome->name.data);
     }
     if (status == HR_OK && !is_resumed(outcome)) {
         status = append_range(out, home, reader, outcome);
@@ -141,7 +140,8 @@ static void send_outcome(hr_reader *reader, const hr__outcome *outcome) {
         status = hr__outcome_append(body, home, reader, outcome);
     }
     if (status == HR_OK) {
-        status = hr_buf_append_slice(body, session->mode == HR_MODE_SSE ? HR_LIT("}\n\n") : HR_LIT("}"));
+        status =
+            hr_buf_append_slice(body, session->mode == HR_MODE_SSE ? HR_LIT("}\n\n") : HR_LIT("}"));
     }
     hr__count_outcome(home, reader, outcome);
     if (status != HR_OK) {
@@ -172,7 +172,8 @@ void hr__stream_resumed(hr_reader *reader, const hr_gap *gap) {
 
 /* Beginning and heartbeat. --------------------------------------------------------------------- */
 
-/* A stream that begins at the head says where that is, so that a client whose line is cut before the
+/* A stream that begins at the head says where that is, so that a client whose line is cut before
+ * the
  * first event comes back to the right place. */
 static void begin_sse(hr_session *session) {
     hr_reader *reader = &session->reader;
@@ -200,13 +201,13 @@ static void begin_ws(hr_session *session) {
         return;
     }
     body->len = 0;
-    hr_status status = hr_buf_appendf(body, "{\"control\":\"welcome\",\"epoch\":\"%08x\",\"cursor\":\"",
-                                      epoch_of(home));
+    hr_status status = hr_buf_appendf(
+        body, "{\"control\":\"welcome\",\"epoch\":\"%08x\",\"cursor\":\"", epoch_of(home));
     if (status == HR_OK) {
         /* Where the reader begins; without filters yet it is where the loop stands. */
-        status = hr__id_append(body, epoch_of(home), session->reader.cohort == NULL
-                                                         ? home->live_cursor
-                                                         : session->reader.cursor);
+        status = hr__id_append(body, epoch_of(home),
+                               session->reader.cohort == NULL ? home->live_cursor
+                                                              : session->reader.cursor);
     }
     if (status == HR_OK) {
         status = hr_buf_appendf(body, "\",\"heartbeat_ms\":%u}", home->hub->config.heartbeat_ms);
@@ -247,7 +248,8 @@ static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
 }
 
 /* A comment keeps the line open; a block of only id: moves the browser's last event id without an
- * event (WHATWG HTML §9.2.6), so that a reader of a quiet filter does not come back with an old cursor. */
+ * event (WHATWG HTML §9.2.6), so that a reader of a quiet filter does not come back with an old
+ * cursor. */
 static hr_status append_sse_beat(hr_session *session, hr_buf *out) {
     hr_status status = hr_buf_append_slice(out, HR_LIT(": hb\nid: "));
     if (status == HR_OK) {
@@ -273,11 +275,13 @@ void hr__stream_beat(hr_session *session) {
         return;
     }
     out->len = 0;
-    hr_status status = session->mode == HR_MODE_SSE ? append_sse_beat(session, out)
-                                                    : append_ws_beat(session, out);
+    hr_status status =
+        session->mode == HR_MODE_SSE ? append_sse_beat(session, out) : append_ws_beat(session, out);
     if (status == HR_OK) {
-        hr__count(&home->stats.transports[session->mode == HR_MODE_SSE ? HR_SSE_STREAM : HR_WEBSOCKET]
-                       .heartbeats, 1);
+        hr__count(
+            &home->stats.transports[session->mode == HR_MODE_SSE ? HR_SSE_STREAM : HR_WEBSOCKET]
+                 .heartbeats,
+            1);
         hr_conn_write(&session->conn, out->data, out->len);
     }
 }

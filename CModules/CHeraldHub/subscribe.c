@@ -83,7 +83,8 @@ static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_pro
                                 HR_WS_ACCEPT_LEN, accept);
     }
     if (status == HR_OK && offer_protocol &&
-        hr_request_header_has_token(request, HR_LIT("Sec-WebSocket-Protocol"), HR_LIT("herald.v1"))) {
+        hr_request_header_has_token(request, HR_LIT("Sec-WebSocket-Protocol"),
+                                    HR_LIT("herald.v1"))) {
         status = hr_buf_append_slice(out, HR_LIT("Sec-WebSocket-Protocol: herald.v1\r\n"));
     }
     return status == HR_OK ? hr_buf_append(out, "\r\n", 2) : status;
@@ -254,8 +255,7 @@ hr_status hr_request_echo(hr_request **handle) {
 
 static hr_status append_ref(hr_buf *out, const hr_request *request) {
     hr_slice ref = request->command.ref;
-    return ref.len == 0 ? HR_OK
-                        : hr_buf_appendf(out, ",\"ref\":%.*s", (int)ref.len, ref.data);
+    return ref.len == 0 ? HR_OK : hr_buf_appendf(out, ",\"ref\":%.*s", (int)ref.len, ref.data);
 }
 
 static hr_status append_filters(hr_buf *out, const hr_cohort *cohort) {
@@ -278,8 +278,7 @@ static void send_state(hr_request *request, hr_slice name, bool with_filters) {
     hr_home *home = session->home;
     hr_buf *body = &home->body;
     body->len = 0;
-    hr_status status =
-        hr_buf_appendf(body, "{\"control\":\"%.*s\"", (int)name.len, name.data);
+    hr_status status = hr_buf_appendf(body, "{\"control\":\"%.*s\"", (int)name.len, name.data);
     if (status == HR_OK) {
         status = append_ref(body, request);
     }
@@ -317,7 +316,8 @@ static void move(hr_reader *reader, hr_cohort *cohort) {
     }
 }
 
-/* The set of the reader's filters and more, or without less. Borrowed from the cohort and the arguments. */
+/* The set of the reader's filters and more, or without less. Borrowed from the cohort and the
+ * arguments. */
 static size_t merge(const hr_reader *reader, const hr_slice *more, size_t more_count,
                     const hr_slice *less, size_t less_count, hr_slice *out) {
     size_t count = 0;
@@ -392,7 +392,8 @@ hr_status hr_request_add_filters(hr_request **handle, const hr_subscription *sub
     if (filters == NULL) {
         return HR_ENOMEM;
     }
-    size_t count = merge(reader, subscription->filters, subscription->filter_count, NULL, 0, filters);
+    size_t count =
+        merge(reader, subscription->filters, subscription->filter_count, NULL, 0, filters);
     hr_reader before = *reader;
     hr_status status = HR_OK;
     if (!reader->had_filters) {
@@ -425,7 +426,8 @@ hr_status hr_request_remove_filters(hr_request **handle, const hr_slice *filters
     for (size_t i = 0; i < count; i++) {
         bool found = false;
         for (size_t j = 0; j < held; j++) {
-            found = found || hr_slice_equal(filters[i], hr_interest_filter(reader->cohort->interest, j));
+            found = found ||
+                    hr_slice_equal(filters[i], hr_interest_filter(reader->cohort->interest, j));
         }
         if (!found) {
             return HR_ENOTFOUND;

@@ -186,8 +186,8 @@ static void commit(hr_log *log, append *work, size_t index) {
     atomic_store_explicit(&log->head, sequence, memory_order_release);
     note_wanted(log, mask, sequence);
     work->mask |= mask;
-    work->receipts[index] = (hr_receipt){
-        .sequence = sequence, .time_ms = event->time_ms, .receivers = receivers};
+    work->receipts[index] =
+        (hr_receipt){.sequence = sequence, .time_ms = event->time_ms, .receivers = receivers};
     hr__log_fit_memory(log, SIZE_MAX, &work->garbage);
 }
 

@@ -166,8 +166,7 @@ static hr_frame *encode_frame(const hr_event *event, hr_encoding encoding) {
     static const hr_frame no_frame = {.len = 0};
     hr_event_view view = view_of(event);
     if (hr_buf_append(&buf, &no_frame, sizeof no_frame) != HR_OK ||
-        hr_event_encode(&view, encoding, &buf) != HR_OK ||
-        buf.len - sizeof no_frame > UINT32_MAX) {
+        hr_event_encode(&view, encoding, &buf) != HR_OK || buf.len - sizeof no_frame > UINT32_MAX) {
         hr_buf_fini(&buf);
         return NULL;
     }

@@ -29,8 +29,7 @@ static hr_status reserve_id(hr_log *log) {
 }
 
 static void take_id(hr_log *log, hr__filter *filter) {
-    filter->id =
-        log->free_id_count > 0 ? log->free_ids[--log->free_id_count] : log->filter_limit++;
+    filter->id = log->free_id_count > 0 ? log->free_ids[--log->free_id_count] : log->filter_limit++;
     log->filters[filter->id] = filter;
 }
 
@@ -215,8 +214,7 @@ hr_status hr__filter_hold(hr_log *log, hr_slice text, hr__filter **out) {
 /* Takes filter out of its topics and frees it. On HR_ENOMEM it goes on lingering. */
 static hr_status end_unused(hr_log *log, hr__filter *filter) {
     HR_CHECK(filter, HR__FILTER_MAGIC);
-    hr_status status =
-        hr__trie_topics_of(log->topic_trie, hr__filter_text(filter), &log->found);
+    hr_status status = hr__trie_topics_of(log->topic_trie, hr__filter_text(filter), &log->found);
     if (status == HR_OK) {
         status = relink(log, filter->id, false);
     }
@@ -229,9 +227,8 @@ static hr_status end_unused(hr_log *log, hr__filter *filter) {
 }
 
 static hr__filter *longest_unused(const hr_log *log) {
-    return hr_list_empty(&log->unused)
-               ? NULL
-               : HR_CONTAINER_OF(log->unused.next, hr__filter, unused_link);
+    return hr_list_empty(&log->unused) ? NULL
+                                       : HR_CONTAINER_OF(log->unused.next, hr__filter, unused_link);
 }
 
 void hr__filter_release(hr_log *log, hr__filter *filter) {

@@ -74,8 +74,8 @@ hr_status hr_interest_open(hr_log *log, unsigned loop, hr_transport transport,
     if (interest == NULL) {
         return HR_ENOMEM;
     }
-    *interest = (hr_interest){
-        .loop = loop, .transport = transport, .log = log, .filter_count = count};
+    *interest =
+        (hr_interest){.loop = loop, .transport = transport, .log = log, .filter_count = count};
     HR_MAGIC_SET(interest, HR__INTEREST_MAGIC);
     atomic_init(&interest->members, 0);
     interest->slow = slow_policy_of(log, filters, count);

@@ -77,8 +77,7 @@ static void free_parts(hr_log *log) {
 }
 
 hr_status hr_log_new(const hr_log_config *config, hr_log **out) {
-    HR_ASSERT(config->window_count > 0 &&
-              (config->window_count & (config->window_count - 1)) == 0);
+    HR_ASSERT(config->window_count > 0 && (config->window_count & (config->window_count - 1)) == 0);
     hr_log *log = calloc(1, sizeof *log);
     if (log == NULL) {
         return HR_ENOMEM;

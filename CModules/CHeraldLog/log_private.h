@@ -32,10 +32,10 @@
 
 typedef struct hr__topic {
     HR_MAGIC_FIELD;
-    uint32_t heap_place;  /* HR__NO_PLACE: nothing to do at any time */
-    uint32_t pending;     /* events of the append under way */
-    bool is_wanted;       /* valid while scan == log->scan */
-    uint8_t is_new;       /* made by the append under way */
+    uint32_t heap_place; /* HR__NO_PLACE: nothing to do at any time */
+    uint32_t pending;    /* events of the append under way */
+    bool is_wanted;      /* valid while scan == log->scan */
+    uint8_t is_new;      /* made by the append under way */
     hr__ring ring;
     uint64_t retained_bytes;
     uint64_t floor;       /* the newest sequence that is lost; below all in the ring */
@@ -86,7 +86,7 @@ struct hr_interest {
     hr_slow_policy slow;
     hr_log *log;
     uint64_t since;
-    uint64_t mark; /* == log->mark: counted already */
+    uint64_t mark;            /* == log->mark: counted already */
     _Atomic uint32_t members; /* written by its loop, read under the lock */
     size_t filter_count;
     hr__interest_filter filters[];

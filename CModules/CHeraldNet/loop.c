@@ -8,12 +8,19 @@ static _Thread_local hr_loop *current_loop;
 hr_status hr__status_from_errno(int code) {
     switch (code) {
     case 0: return HR_OK;
-    case ENOMEM: case ENOBUFS: return HR_ENOMEM;
-    case EMFILE: case ENFILE: return HR_EFILES;
+    case ENOMEM:
+    case ENOBUFS: return HR_ENOMEM;
+    case EMFILE:
+    case ENFILE: return HR_EFILES;
     case EADDRINUSE: return HR_EINUSE;
-    case EACCES: case EPERM: return HR_EACCESS;
-    case EADDRNOTAVAIL: case EAFNOSUPPORT: return HR_EADDRESS;
-    case EPIPE: case ECONNRESET: case ECONNABORTED: case ENOTCONN: return HR_ECLOSED;
+    case EACCES:
+    case EPERM: return HR_EACCESS;
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT: return HR_EADDRESS;
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ENOTCONN: return HR_ECLOSED;
     case EAGAIN: return HR_ELIMIT;
     case EINVAL: return HR_EINVAL;
     default: return HR_EIO;
@@ -22,7 +29,8 @@ hr_status hr__status_from_errno(int code) {
 
 hr_status hr__status_from_uv(int code) { return hr__status_from_errno(code < 0 ? -code : 0); }
 
-/* Mailbox: a lock-free stack that the loop takes whole and turns round. The exchange is sequentially
+/* Mailbox: a lock-free stack that the loop takes whole and turns round. The exchange is
+ * sequentially
  * consistent, so that a letter is seen by whoever the wake-up after it wakes. */
 static hr__letter *take_letters(hr_loop *loop) {
     hr__letter *newest = atomic_exchange(&loop->mailbox, NULL);

@@ -20,8 +20,7 @@ hr_status hr_target_split(hr_slice target, hr_slice *path, hr_slice *query) {
     }
     const char *mark = memchr(target.data, '?', target.len);
     *path = (hr_slice){target.data, mark == NULL ? target.len : (size_t)(mark - target.data)};
-    *query = mark == NULL ? (hr_slice){NULL, 0}
-                          : (hr_slice){mark + 1, target.len - path->len - 1};
+    *query = mark == NULL ? (hr_slice){NULL, 0} : (hr_slice){mark + 1, target.len - path->len - 1};
     return HR_OK;
 }
 
@@ -74,8 +73,7 @@ bool hr_query_next(hr_slice query, size_t *place, hr_slice *name, hr_slice *valu
         const char *equals = memchr(start, '=', len);
         size_t name_len = equals == NULL ? len : (size_t)(equals - start);
         *name = (hr_slice){start, name_len};
-        *value = equals == NULL ? (hr_slice){NULL, 0}
-                                : (hr_slice){equals + 1, len - name_len - 1};
+        *value = equals == NULL ? (hr_slice){NULL, 0} : (hr_slice){equals + 1, len - name_len - 1};
         return true;
     }
     return false;

@@ -95,8 +95,8 @@ struct Server: ServiceLifecycle.Service {
             }
             group.addTask {
                 // The first signal has begun the drain; whoever sends another does not want to wait for it.
-                for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
-                    _exit(128 + SIGTERM)
+                for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                    _exit(128 + (signal == .sigint ? SIGINT : SIGTERM))
                 }
                 return false
             }

@@ -9,7 +9,8 @@ static hr_slice cut(hr_slice *from, unsigned char len) {
     return part;
 }
 int LLVMFuzzerTestOneInput(const char *bytes, size_t len) {
-    if (len < 3) return 0;
+    if (len < 3)
+        return 0;
     hr_slice rest = {bytes + 3, len - 3};
     hr_buf out = {0};
     hr_event_view view = {.sequence = len, .topic = HR_LIT("a/b"), .time_ms = bytes[0] & 127};

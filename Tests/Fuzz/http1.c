@@ -6,7 +6,8 @@ static void record(hr_buf *out, const hr_http1 *http) {
     for (size_t i = 0; i <= hr_http1_header_count(http); i++) {
         fuzz_record_line(out, hr_http1_keep_alive(http), name);
         fuzz_record_line(out, hr_http1_upgrades(http), value);
-        if (i < hr_http1_header_count(http)) hr_http1_header_at(http, i, &name, &value);
+        if (i < hr_http1_header_count(http))
+            hr_http1_header_at(http, i, &name, &value);
     }
     fuzz_record(out, hr_http1_expects_continue(http), hr_http1_body(http));
 }
@@ -14,8 +15,10 @@ static void feed(hr_buf *out, char *bytes, size_t len, void *http) {
     for (size_t used = 0; len > 0 && !hr_http1_fault(http); bytes += used, len -= used) {
         hr_http1_result result = hr_http1_feed(http, bytes, len, &used);
         HR_ASSERT(result == HR_HTTP1_MORE ? used == len : used <= len);
-        if (result == HR_HTTP1_HEAD || result == HR_HTTP1_DONE) record(out, http);
-        if (result == HR_HTTP1_DONE) hr_http1_reset(http);
+        if (result == HR_HTTP1_HEAD || result == HR_HTTP1_DONE)
+            record(out, http);
+        if (result == HR_HTTP1_DONE)
+            hr_http1_reset(http);
     }
 }
 static hr_buf fuzz_read(const char *bytes, size_t len, size_t step) {

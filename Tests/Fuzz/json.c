@@ -14,16 +14,21 @@ static void check_string(hr_slice raw) {
 static void walk(hr_json_value value) {
     hr_json_value item;
     hr_slice key;
-    if (value.kind == HR_JSON_STRING) check_string(value.raw);
+    if (value.kind == HR_JSON_STRING)
+        check_string(value.raw);
     if (value.kind == HR_JSON_OBJECT)
-        for (size_t at = 0; hr_json_object_next(value, &at, &key, &item); walk(item)) check_string(key);
+        for (size_t at = 0; hr_json_object_next(value, &at, &key, &item); walk(item))
+            check_string(key);
     if (value.kind == HR_JSON_ARRAY)
-        for (size_t at = 0; hr_json_array_next(value, &at, &item);) walk(item);
+        for (size_t at = 0; hr_json_array_next(value, &at, &item);)
+            walk(item);
 }
 int LLVMFuzzerTestOneInput(const char *bytes, size_t len) {
     hr_json_cursor cursor = {.text = {bytes, len}};
     hr_json_value value;
-    if (hr_json_value_read(&cursor, &value) == HR_OK) walk(value);
-    else HR_ASSERT(cursor.error.what != NULL && cursor.error.line > 0 && cursor.error.offset <= len);
+    if (hr_json_value_read(&cursor, &value) == HR_OK)
+        walk(value);
+    else
+        HR_ASSERT(cursor.error.what != NULL && cursor.error.line > 0 && cursor.error.offset <= len);
     return 0;
 }

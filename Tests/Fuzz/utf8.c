@@ -8,7 +8,8 @@ static size_t character_len(const unsigned char *bytes, size_t len) {
     size_t count = lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : lead < 0x80;
     unsigned point = count < 2 ? lead : lead & (0x7Fu >> count);
     for (size_t i = 1; i < count; i++) {
-        if (i >= len || bytes[i] >> 6 != 2) return 0;
+        if (i >= len || bytes[i] >> 6 != 2)
+            return 0;
         point = point << 6 | (bytes[i] & 0x3Fu);
     }
     return point < least[count] || point > 0x10FFFF || point >> 11 == 0x1B ? 0 : count;

@@ -15,7 +15,8 @@ static void feed(hr_buf *out, char *bytes, size_t len, void *state) {
         HR_ASSERT(from->result == HR_WS_MORE ? used == len : used <= len);
         HR_ASSERT(from->result != HR_WS_MESSAGE || item.payload.len <= from->limit);
         HR_ASSERT(item.opcode != HR_WS_TEXT || hr_utf8_valid(item.payload));
-        if (from->result) fuzz_record(out, from->result * 65536u + item.code, item.payload);
+        if (from->result)
+            fuzz_record(out, from->result * 65536u + item.code, item.payload);
     }
 }
 static hr_buf fuzz_read(const char *bytes, size_t len, size_t step) {

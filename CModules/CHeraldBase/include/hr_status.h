@@ -17,13 +17,13 @@
 typedef enum HR_CLOSED_ENUM hr_status {
     HR_OK HR_SWIFT("ok") = 0,
     HR_ENOMEM HR_SWIFT("outOfMemory"),
-    HR_EINVAL HR_SWIFT("invalid"),          /* malformed input */
-    HR_ETOOBIG HR_SWIFT("tooBig"),          /* one item exceeds its size limit */
-    HR_ELIMIT HR_SWIFT("limitReached"),     /* a bound on a number of things is reached */
+    HR_EINVAL HR_SWIFT("invalid"),      /* malformed input */
+    HR_ETOOBIG HR_SWIFT("tooBig"),      /* one item exceeds its size limit */
+    HR_ELIMIT HR_SWIFT("limitReached"), /* a bound on a number of things is reached */
     HR_ENOTFOUND HR_SWIFT("notFound"),
-    HR_EFUTURE HR_SWIFT("beyondHead"),      /* a cursor lies after the newest event */
-    HR_ECLOSED HR_SWIFT("closed"),          /* the other end, or the server, has gone */
-    HR_EADDRESS HR_SWIFT("badAddress"),     /* cannot be parsed or is not this host's */
+    HR_EFUTURE HR_SWIFT("beyondHead"),  /* a cursor lies after the newest event */
+    HR_ECLOSED HR_SWIFT("closed"),      /* the other end, or the server, has gone */
+    HR_EADDRESS HR_SWIFT("badAddress"), /* cannot be parsed or is not this host's */
     HR_EINUSE HR_SWIFT("addressInUse"),
     HR_EACCESS HR_SWIFT("accessDenied"),
     HR_EFILES HR_SWIFT("outOfDescriptors"),

@@ -14,24 +14,25 @@ typedef struct hr_hub hr_hub;
 typedef struct hr_request hr_request;
 
 typedef struct hr_hub_config {
-    unsigned loop_count;             /* 1 to HR_LOOP_COUNT_MAX */
-    uint32_t connection_count_max;   /* over all loops; one more is answered 503 */
-    uint32_t head_len_max;           /* request line and headers, bytes */
+    unsigned loop_count;           /* 1 to HR_LOOP_COUNT_MAX */
+    uint32_t connection_count_max; /* over all loops; one more is answered 503 */
+    uint32_t head_len_max;         /* request line and headers, bytes */
     uint64_t body_len_max;
-    uint64_t message_len_max;        /* of a WebSocket message from a client */
+    uint64_t message_len_max; /* of a WebSocket message from a client */
     uint32_t filters_per_reader_max;
-    uint32_t request_timeout_ms;     /* for a request's head and body to arrive */
-    uint32_t idle_timeout_ms;        /* between requests of a connection */
-    uint32_t write_timeout_ms;       /* a connection that takes nothing for so long is closed */
-    uint32_t heartbeat_ms;           /* of streams, jittered by a fifth either way */
-    uint32_t sse_retry_ms;           /* sent as retry: */
-    uint32_t drain_timeout_ms;       /* over which a drain spreads the ends */
-    hr_slice server_name;            /* for the Server header; copied */
+    uint32_t request_timeout_ms; /* for a request's head and body to arrive */
+    uint32_t idle_timeout_ms;    /* between requests of a connection */
+    uint32_t write_timeout_ms;   /* a connection that takes nothing for so long is closed */
+    uint32_t heartbeat_ms;       /* of streams, jittered by a fifth either way */
+    uint32_t sse_retry_ms;       /* sent as retry: */
+    uint32_t drain_timeout_ms;   /* over which a drain spreads the ends */
+    hr_slice server_name;        /* for the Server header; copied */
 } hr_hub_config;
 
 /* The one table of callbacks out of the core. Each is called on a loop's thread. */
 typedef struct hr_hub_handler {
-    /* A request has arrived whole: an HTTP request, or a WebSocket client's command. Takes request, and ends it by exactly one of the
+    /* A request has arrived whole: an HTTP request, or a WebSocket client's command. Takes
+     * request, and ends it by exactly one of the
      * functions of hr_request.h that take it, now or later on the same thread. */
     void (*on_request)(hr_request *request, void *context);
     /* The last connection of a drain has gone. */
@@ -40,12 +41,16 @@ typedef struct hr_hub_handler {
 } hr_hub_handler;
 
 /* The log is borrowed and must outlive the hub, which sets its wake function. Gives *out. */
-HR_MUST_CHECK hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler, hr_log *log, hr_hub **out);
-/* Binds each loop's listener to host (numeric) and port; port 0: one that the system chooses, the same for all. */
-HR_MUST_CHECK hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port, uint16_t *bound_port);
+HR_MUST_CHECK hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
+                                   hr_log *log, hr_hub **out);
+/* Binds each loop's listener to host (numeric) and port; port 0: one that the system chooses, the
+ * same for all. */
+HR_MUST_CHECK hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port,
+                                      uint16_t *bound_port);
 /* Starts the loops and begins to accept. */
 HR_MUST_CHECK hr_status hr_hub_start(hr_hub *hub);
-/* Stops accepting and ends every session in order, spread over drain_timeout_ms; what is left then is cut. on_drained follows. Once. ANY */
+/* Stops accepting and ends every session in order, spread over drain_timeout_ms; what is left then
+ * is cut. on_drained follows. Once. ANY */
 void hr_hub_drain(hr_hub *hub);
 bool hr_hub_is_draining(const hr_hub *hub); /* ANY */
 /* Ends what is left at once, stops the loops and waits for them. Not on a loop's thread. */
@@ -53,7 +58,8 @@ void hr_hub_stop(hr_hub *hub);
 void hr_hub_free(hr_hub **hub); /* precondition: stopped or never started */
 
 hr_log *hr_hub_log(hr_hub *hub); /* ANY */
-/* Milliseconds since the loop that is furthest behind last read back an event that was published to it, as a proof that it lives;
+/* Milliseconds since the loop that is furthest behind last read back an event that was published
+ * to it, as a proof that it lives;
  * UINT64_MAX before the first. ANY */
 uint64_t hr_hub_probe_age_ms(hr_hub *hub);
 

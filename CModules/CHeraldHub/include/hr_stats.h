@@ -1,21 +1,43 @@
 /* hr_stats: what a scrape reads.
  *
- * Each loop counts in memory of its own with plain (relaxed, unlocked) additions; hr_hub_stats_get adds
+ * Each loop counts in memory of its own with plain (relaxed, unlocked) additions; hr_hub_stats_get
+ * adds
  * the loops up. Durations are nanoseconds, sizes bytes. */
 #ifndef HR_STATS_H
 #define HR_STATS_H
 
 #include "hr_hub.h"
 
-typedef enum HR_CLOSED_ENUM hr_poll_outcome { HR_POLL_DATA, HR_POLL_EMPTY, HR_POLL_NOT_MODIFIED, HR_POLL_TIMEOUT } hr_poll_outcome;
+typedef enum HR_CLOSED_ENUM hr_poll_outcome {
+    HR_POLL_DATA,
+    HR_POLL_EMPTY,
+    HR_POLL_NOT_MODIFIED,
+    HR_POLL_TIMEOUT
+} hr_poll_outcome;
 #define HR_POLL_OUTCOME_COUNT 4
-typedef enum HR_CLOSED_ENUM hr_resume_outcome { HR_RESUMED, HR_RESUME_GAP, HR_RESUME_RESET } hr_resume_outcome;
+typedef enum HR_CLOSED_ENUM hr_resume_outcome {
+    HR_RESUMED,
+    HR_RESUME_GAP,
+    HR_RESUME_RESET
+} hr_resume_outcome;
 #define HR_RESUME_OUTCOME_COUNT 3
-typedef enum HR_CLOSED_ENUM hr_gap_reason { HR_GAP_EVICTED, HR_GAP_EPOCH, HR_GAP_CONFLATED } hr_gap_reason;
+typedef enum HR_CLOSED_ENUM hr_gap_reason {
+    HR_GAP_EVICTED,
+    HR_GAP_EPOCH,
+    HR_GAP_CONFLATED
+} hr_gap_reason;
 #define HR_GAP_REASON_COUNT 3
-typedef enum HR_CLOSED_ENUM hr_reader_state { HR_READER_LIVE, HR_READER_CATCHING_UP, HR_READER_STALLED } hr_reader_state;
+typedef enum HR_CLOSED_ENUM hr_reader_state {
+    HR_READER_LIVE,
+    HR_READER_CATCHING_UP,
+    HR_READER_STALLED
+} hr_reader_state;
 #define HR_READER_STATE_COUNT 3
-typedef enum HR_CLOSED_ENUM hr_accept_failure { HR_ACCEPT_DESCRIPTORS, HR_ACCEPT_LIMIT, HR_ACCEPT_OTHER } hr_accept_failure;
+typedef enum HR_CLOSED_ENUM hr_accept_failure {
+    HR_ACCEPT_DESCRIPTORS,
+    HR_ACCEPT_LIMIT,
+    HR_ACCEPT_OTHER
+} hr_accept_failure;
 #define HR_ACCEPT_FAILURE_COUNT 3
 #define HR_FAULT_COUNT 13 /* of hr_http_fault */
 
@@ -37,11 +59,11 @@ typedef struct hr_transport_stats {
     uint64_t overhead_bytes; /* all else that was sent to deliver them: envelope, framing, heads */
     uint64_t stalls;
     uint64_t gaps[HR_GAP_REASON_COUNT];
-    uint64_t missed_max;     /* events covered by gaps, at most */
+    uint64_t missed_max; /* events covered by gaps, at most */
     uint64_t resumes[HR_RESUME_OUTCOME_COUNT];
     uint64_t polls[HR_POLL_OUTCOME_COUNT];
     uint64_t heartbeats;
-    hr_histogram latency;    /* publish to write */
+    hr_histogram latency; /* publish to write */
 } hr_transport_stats;
 
 typedef struct hr_stats {
@@ -58,8 +80,8 @@ typedef struct hr_stats {
     uint64_t ws_messages_received;
     uint64_t ws_closes_sent[8]; /* 1000 1001 1002 1007 1008 1009 1011 1013 */
     uint64_t turns;
-    uint64_t overruns;      /* times a loop was passed by the live window */
-    hr_histogram lag;       /* lateness of the timer tick */
+    uint64_t overruns; /* times a loop was passed by the live window */
+    hr_histogram lag;  /* lateness of the timer tick */
     hr_transport_stats transports[HR_TRANSPORT_COUNT];
 } hr_stats;
 

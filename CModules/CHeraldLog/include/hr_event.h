@@ -23,16 +23,16 @@ typedef struct hr_event {
     HR_MAGIC_FIELD;
     _Atomic uint32_t refs;
     uint64_t sequence;
-    int64_t time_ms;       /* wall clock */
-    uint64_t appended_ns;  /* monotonic clock, for latencies */
+    int64_t time_ms;      /* wall clock */
+    uint64_t appended_ns; /* monotonic clock, for latencies */
     uint32_t epoch;
-    uint32_t charged_len;  /* bytes this event counts against limits, without frames */
-    hr_matches *matches;   /* lives as long as the event */
-    hr_slice topic;        /* the slices point behind the struct */
+    uint32_t charged_len; /* bytes this event counts against limits, without frames */
+    hr_matches *matches;  /* lives as long as the event */
+    hr_slice topic;       /* the slices point behind the struct */
     hr_slice type;
     hr_slice content_type;
     hr_slice data;
-    void *home;            /* the log's own; under its lock */
+    void *home;                     /* the log's own; under its lock */
     _Atomic(uint64_t) *frame_bytes; /* where frames are charged; the log's */
     _Atomic(hr_frame *) frames[HR_ENCODING_COUNT];
 } hr_event;

@@ -23,8 +23,7 @@ typedef enum HR_CLOSED_ENUM hr_transport {
  * Events appended after this returns carry the filters' ids in matches and wake the loop.
  * HR_ELIMIT: filter_count_max or link_count_max. */
 HR_MUST_CHECK hr_status hr_interest_open(hr_log *log, unsigned loop, hr_transport transport,
-                                         const hr_slice *filters, size_t count,
-                                         hr_interest **out);
+                                         const hr_slice *filters, size_t count, hr_interest **out);
 void hr_interest_close(hr_interest **interest); /* LOOP */
 size_t hr_interest_filter_count(const hr_interest *interest);
 uint32_t hr_interest_filter_id(const hr_interest *interest, size_t index); /* as in hr_matches */

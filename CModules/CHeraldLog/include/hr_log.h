@@ -38,16 +38,16 @@ typedef struct hr_rule {
 
 typedef struct hr_log_config {
     uint32_t epoch;
-    hr_retention retention;      /* when no rule matches */
-    const hr_rule *rules;        /* copied */
+    hr_retention retention; /* when no rule matches */
+    const hr_rule *rules;   /* copied */
     size_t rule_count;
-    uint64_t memory_bytes_max;   /* events, frames and snapshots over all topics */
+    uint64_t memory_bytes_max; /* events, frames and snapshots over all topics */
     uint32_t topic_count_max;
-    uint32_t filter_count_max;   /* distinct filters of open interests */
-    uint32_t link_count_max;     /* pairs of topic and matching filter, unused filters too */
-    uint32_t window_count;       /* events the live window holds; a power of two */
-    uint64_t window_bytes_max;   /* the newest event stays, however big */
-    uint64_t topic_idle_ms;      /* an empty topic is forgotten after this */
+    uint32_t filter_count_max; /* distinct filters of open interests */
+    uint32_t link_count_max;   /* pairs of topic and matching filter, unused filters too */
+    uint32_t window_count;     /* events the live window holds; a power of two */
+    uint64_t window_bytes_max; /* the newest event stays, however big */
+    uint64_t topic_idle_ms;    /* an empty topic is forgotten after this */
 } hr_log_config;
 
 /* Called without the lock, after an append: loops named in mask (bit n: loop n) have
@@ -73,9 +73,9 @@ typedef struct hr_receipt {
  * HR_ELIMIT: a new topic would pass topic_count_max or link_count_max. HR_ETOOBIG: one
  * event alone exceeds memory_bytes_max or its topic's bytes_max. *failed_index (may be
  * NULL) says which. */
-HR_MUST_CHECK hr_status hr_log_append(hr_log *log, const hr_publication *publications,
-                                      size_t count, int64_t wall_ms, uint64_t mono_ns,
-                                      hr_receipt *receipts, size_t *failed_index);
+HR_MUST_CHECK hr_status hr_log_append(hr_log *log, const hr_publication *publications, size_t count,
+                                      int64_t wall_ms, uint64_t mono_ns, hr_receipt *receipts,
+                                      size_t *failed_index);
 
 /* Evicts by age, forgets idle topics and filters unused for a minute. Bounded work a
  * call; what is left, the next one does. Call it about once a second. */

@@ -10,9 +10,9 @@
 
 /* What is wrong with a name, for the error's text. */
 typedef struct hr_name_fault {
-    const char *what;  /* static, e.g. "is empty"; NULL when the name is good */
-    unsigned segment;  /* from 1; 0: the name as a whole */
-    hr_slice text;     /* the segment */
+    const char *what; /* static, e.g. "is empty"; NULL when the name is good */
+    unsigned segment; /* from 1; 0: the name as a whole */
+    hr_slice text;    /* the segment */
 } hr_name_fault;
 
 /* Whether name is a topic: 1 to 32 segments of 1 to 128 bytes of A-Z a-z 0-9 - _ . ~ : @ */

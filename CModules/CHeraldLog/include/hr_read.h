@@ -33,20 +33,20 @@ typedef struct hr_gap {
 } hr_gap;
 
 typedef struct hr_read {
-    uint64_t cursor;      /* in and out: the reader's position */
-    uint64_t until;       /* read no further; UINT64_MAX: to the head */
-    uint64_t gap_seen;    /* in and out: losses up to here were already reported to this reader.
+    uint64_t cursor;   /* in and out: the reader's position */
+    uint64_t until;    /* read no further; UINT64_MAX: to the head */
+    uint64_t gap_seen; /* in and out: losses up to here were already reported to this reader.
                              UINT64_MAX: who begins at the earliest misses nothing; no gap now,
                              and out comes what to pass from then on */
-    bool newest_only;     /* only the newest event up to until of each topic (policy latest) */
-    size_t count_max;     /* > 0 */
-    size_t bytes_max;     /* of charged bytes; at least one event is handed out */
+    bool newest_only;  /* only the newest event up to until of each topic (policy latest) */
+    size_t count_max;  /* > 0 */
+    size_t bytes_max;  /* of charged bytes; at least one event is handed out */
     /* out */
     size_t count;
-    bool complete;        /* cursor == min(until, head): nothing is left to read */
+    bool complete; /* cursor == min(until, head): nothing is left to read */
     uint64_t head;
-    uint64_t skipped;     /* newest_only: matching events passed over for newer ones */
-    hr_gap gap;           /* precedes the events handed out */
+    uint64_t skipped; /* newest_only: matching events passed over for newer ones */
+    hr_gap gap;       /* precedes the events handed out */
 } hr_read;
 
 /* Hands out, ascending and with a reference each, events after read->cursor that interest's

@@ -1,6 +1,7 @@
 /* hr_conn: one connection's socket and what of its output the kernel has not taken.
  *
- * Thread: LOOP. It stands inside its session (in place) and holds no buffers while idle: input goes through
+ * Thread: LOOP. It stands inside its session (in place) and holds no buffers while idle: input
+ * goes through
  *   the loop's read buffer, output through the caller's memory; only what would block is copied.
  * A connection ends once, with one hr_close_reason.
  * Not here: HTTP, readers. TLS will stand between the socket calls of conn.c and the rest. */
@@ -43,16 +44,17 @@ typedef struct hr_conn_ops {
 
 struct hr_conn {
     HR_MAGIC_FIELD;
-    uint8_t reason;      /* hr_close_reason */
-    uint8_t polled;      /* events asked of libuv */
-    bool paused;         /* input is not read */
+    uint8_t reason; /* hr_close_reason */
+    uint8_t polled; /* events asked of libuv */
+    bool paused;    /* input is not read */
     bool eof;
-    uint8_t finishing;   /* hr_close_reason: end with it when the output is taken; else HR_CLOSE_NONE */
-    bool lingering;      /* our half is closed; input is discarded until the peer's is */
+    uint8_t
+        finishing;  /* hr_close_reason: end with it when the output is taken; else HR_CLOSE_NONE */
+    bool lingering; /* our half is closed; input is discarded until the peer's is */
     uv_poll_t poll;
     hr_loop *loop;
     const hr_conn_ops *ops;
-    hr_buf *waiting;     /* output that the kernel has not taken; NULL when none */
+    hr_buf *waiting;      /* output that the kernel has not taken; NULL when none */
     uint64_t progress_ms; /* when the kernel last took something while output was waiting */
 };
 
@@ -61,14 +63,21 @@ HR_MUST_CHECK hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const
 /* Whether it has not been closed. */
 static inline bool hr_conn_is_open(const hr_conn *conn) { return conn->reason == HR_CLOSE_NONE; }
 /* Bytes that wait for the kernel. */
-static inline size_t hr_conn_waiting_len(const hr_conn *conn) { return conn->waiting == NULL ? 0 : conn->waiting->len; }
+static inline size_t hr_conn_waiting_len(const hr_conn *conn) {
+    return conn->waiting == NULL ? 0 : conn->waiting->len;
+}
 
-/* Writes bytes, or as much as the kernel takes, and keeps a copy of the rest. While a connection's input is being handled (on_read),
- * output is gathered and written once at the end. A broken connection is closed. HR_ENOMEM closes it too. HR_ECLOSED: it is closed. */
+/* Writes bytes, or as much as the kernel takes, and keeps a copy of the rest. While a connection's
+ * input is being handled (on_read),
+ * output is gathered and written once at the end. A broken connection is closed. HR_ENOMEM closes
+ * it too. HR_ECLOSED: it is closed. */
 hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len);
-/* Writes what the kernel takes at once and keeps nothing. Precondition: nothing waits. On HR_OK *sent says how much. A broken connection is closed: HR_ECLOSED. */
-HR_MUST_CHECK hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count, size_t *sent);
-/* Keeps a copy of the rest of a frame after hr_conn_write_some took less (len may be 0: only wait until the socket is writable; on_drained follows). */
+/* Writes what the kernel takes at once and keeps nothing. Precondition: nothing waits. On HR_OK
+ * *sent says how much. A broken connection is closed: HR_ECLOSED. */
+HR_MUST_CHECK hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count,
+                                           size_t *sent);
+/* Keeps a copy of the rest of a frame after hr_conn_write_some took less (len may be 0: only wait
+ * until the socket is writable; on_drained follows). */
 hr_status hr_conn_keep(hr_conn *conn, const char *bytes, size_t len);
 /* Writes what was gathered so far; needed before hr_conn_write_some inside on_read. */
 void hr_conn_uncork(hr_conn *conn);
@@ -79,7 +88,8 @@ void hr_conn_resume(hr_conn *conn);
 
 /* Ends it now. */
 void hr_conn_close(hr_conn *conn, hr_close_reason reason);
-/* Ends it when its output is taken: closes our half, then waits a moment for the peer's, so that what we
+/* Ends it when its output is taken: closes our half, then waits a moment for the peer's, so that
+ * what we
  * wrote last is not destroyed by a reset (RFC 9112 §9.6). The caller's timer bounds it. */
 void hr_conn_finish(hr_conn *conn, hr_close_reason reason);
 

@@ -25,7 +25,8 @@ void hr_loop_join(hr_loop *loop);
 /* Precondition: joined or never started; every handle closed. */
 void hr_loop_free(hr_loop **loop);
 
-/* Runs fn(context) on the loop's thread soon, in the order of posting by one thread. HR_ENOMEM: not posted. What is still in the
+/* Runs fn(context) on the loop's thread soon, in the order of posting by one thread. HR_ENOMEM:
+ * not posted. What is still in the
  * mailbox when the loop ends is run by hr_loop_join's caller, so that no context leaks. ANY */
 HR_MUST_CHECK hr_status hr_loop_post(hr_loop *loop, hr_loop_fn *fn, void *context);
 /* Has the turn hook run soon; any number of wakes before it make one. ANY */

@@ -1,6 +1,8 @@
-/* hr_timer: a coarse timer wheel; one a loop, so that a connection's deadline costs a link and no system call.
+/* hr_timer: a coarse timer wheel; one a loop, so that a connection's deadline costs a link and no
+ * system call.
  *
- * Thread: LOOP. Resolution: one tick of HR_TICK_MS; a timer fires at the first tick at or after its deadline.
+ * Thread: LOOP. Resolution: one tick of HR_TICK_MS; a timer fires at the first tick at or after
+ * its deadline.
  * The clock is passed in. */
 #ifndef HR_TIMER_H
 #define HR_TIMER_H
@@ -8,7 +10,8 @@
 #include "CHeraldBase.h"
 
 #define HR_TICK_MS 100u
-#define HR_WHEEL_SLOT_COUNT 512u /* 51.2 s a turn; later deadlines stay in their slot for more turns */
+#define HR_WHEEL_SLOT_COUNT                                                                        \
+    512u /* 51.2 s a turn; later deadlines stay in their slot for more turns */
 
 typedef struct hr_timer hr_timer;
 typedef void hr_timer_fn(hr_timer *timer);
@@ -27,7 +30,8 @@ typedef struct hr_wheel {
 } hr_wheel;
 
 void hr_wheel_init(hr_wheel *wheel, uint64_t now_ms);
-/* Fires all that is due at now_ms. A timer that fires is out of the wheel and may be armed again by its function. */
+/* Fires all that is due at now_ms. A timer that fires is out of the wheel and may be armed again
+ * by its function. */
 void hr_wheel_advance(hr_wheel *wheel, uint64_t now_ms);
 
 void hr_timer_init(hr_timer *timer, hr_timer_fn *fire);
