@@ -13,15 +13,15 @@ import re
 import sys
 import time
 
-from helpers import EventStream, RawConnection, RawWebSocket, eventually, request_bytes, sequence
+from helpers import EventStream, RawConnection, RawWebSocket, eventually, request_bytes
 from measure import measured_server, memory, print_table, write_json
 
 TOPIC = "stall/all"
 RING = 100_000
 BATCH = 1000
 FLAGS = ["--retain-events", RING, "--retain-bytes", "256MiB", "--heartbeat", "1h", "--idle-timeout", "1h"]
-IDENTIFIER = re.compile(rb'"id":"[0-9a-f]{8}-(\d+)","topic"')
-GAP = re.compile(rb'"(?:from|to)":"[0-9a-f]{8}-(\d+)"')
+# Every event's data begins with its place in the row of all that are published.
+PLACE = re.compile(rb'"data":"(\d{10})')
 POLLS = 300
 
 
@@ -31,22 +31,26 @@ class Address:
 
 
 class Tally:
-    """Counts what a reader got, out of ids alone: the sequences of one publisher's one topic have no holes."""
+    """Counts what a reader got by the places that the events' data tells."""
 
     def __init__(self, start):
         self.last, self.received, self.lost, self.disordered = start, 0, 0, 0
 
-    def note(self, number):
-        if number <= self.last:
+    def note(self, place):
+        if place <= self.last:
             self.disordered += 1
             return
         self.received += 1
-        self.lost += number - self.last - 1
-        self.last = number
+        self.lost += place - self.last - 1
+        self.last = place
 
 
-def follow(transport, address, start, epoch, progress, final, results):
-    """A fast reader, in a process of its own: reads until the final sequence."""
+def payload(place):
+    return f"{place:010}".ljust(100, "x")
+
+
+def follow(transport, address, cursor, start, progress, final, results):
+    """A fast reader, in a process of its own: reads until the final place."""
     tally = Tally(start)
 
     def is_done():
@@ -54,16 +58,16 @@ def follow(transport, address, start, epoch, progress, final, results):
 
     def take(data):
         end = 0
-        for match in IDENTIFIER.finditer(data):
+        for match in PLACE.finditer(data):
             tally.note(int(match[1]))
             end = match.end()
         progress.value = tally.last
-        # An id may be cut in two by the end of what was read.
+        # A place may be cut in two by the end of what was read.
         return data[max(end, len(data) - 64):]
 
     if transport in ("sse", "websocket"):
         kind = EventStream if transport == "sse" else RawWebSocket
-        reader = kind(address, f"/v1/events/{TOPIC}?after={epoch}-{start}")
+        reader = kind(address, f"/v1/events/{TOPIC}?after={cursor}")
         rest = take(reader.buffer)
         while not is_done():
             data = reader.socket.recv(1 << 18)
@@ -72,7 +76,7 @@ def follow(transport, address, start, epoch, progress, final, results):
             rest = take(rest + data)
     else:
         reader = RawConnection(address)
-        position, wait = f"{epoch}-{start}", 1 if transport == "longpoll" else 0
+        position, wait = cursor, 1 if transport == "longpoll" else 0
         while not is_done():
             target = f"/v1/events/{TOPIC}?after={position}&max=1000&wait={wait}"
             response = reader.exchange("GET", target)
@@ -83,7 +87,7 @@ def follow(transport, address, start, epoch, progress, final, results):
 
 
 class StalledPolls(RawConnection):
-    """A client that asks for page after page and reads none."""
+    """A client that asks for page after page of what is there, and reads none."""
 
     def __init__(self, server, target):
         super().__init__(server, receive_buffer=65536)
@@ -98,94 +102,119 @@ class StalledPolls(RawConnection):
         self.socket.setblocking(True)
 
 
-def open_stalled(server, start):
-    target = f"/v1/events/{TOPIC}?after={start}"
+def open_stalled(server, earlier, cursor):
+    """Streams that begin at the cursor, and polls of the page before it: a poll of nothing would fill no buffer."""
+    path = f"/v1/events/{TOPIC}"
     return {
-        "websocket": RawWebSocket(server, target, receive_buffer=65536),
-        "sse": EventStream(server, target, receive_buffer=65536),
-        "longpoll": StalledPolls(server, f"{target}&max=1000&wait=1"),
-        "shortpoll": StalledPolls(server, f"{target}&max=1000"),
+        "websocket": RawWebSocket(server, f"{path}?after={cursor}", receive_buffer=65536),
+        "sse": EventStream(server, f"{path}?after={cursor}", receive_buffer=65536),
+        "longpoll": StalledPolls(server, f"{path}?after={earlier}&max={BATCH}&wait=1"),
+        "shortpoll": StalledPolls(server, f"{path}?after={earlier}&max={BATCH}"),
     }
 
 
-def read_on(transport, reader, start, final):
-    """What a stalled reader gets when it reads again: events, then a gap, then events."""
-    tally, gap = Tally(start), None
-    while tally.last < final:
+def messages_of_stream(transport, reader):
+    """Yields events and gaps as the stream gives them."""
+    while True:
         if transport == "sse":
             kind, _, data = reader.read_event()
-            message = json.loads(data)
-            gap = message if kind == "herald.gap" else gap
-        elif transport == "websocket":
-            message = reader.read_json()
-            gap = message if message.get("control") == "gap" else gap
+            if kind in (None, "message", "herald.gap"):
+                yield "gap" if kind == "herald.gap" else "event", json.loads(data)
         else:
-            # Each page begins at the same cursor; the last one was made when the ring had passed it. It is read on
-            # from there as any client would.
-            page = reader.read_response().json()
-            while not page["gap"]:
-                page = reader.read_response().json()
-            gap = page["gap"]
-            reader.close()
-            reader = RawConnection(reader.address)
-            while page["events"]:
-                for event in page["events"]:
-                    tally.note(sequence(event["id"]))
-                page = reader.exchange("GET", f"/v1/events/{TOPIC}?after={page['next']}&max=1000").json()
-            break
-        if "id" in message:
-            tally.note(sequence(message["id"]))
+            message = reader.read_json()
+            if message.get("control") in (None, "gap"):
+                yield message.get("control", "event"), message
+
+
+def messages_of_polls(reader, address):
+    """Yields the first page; passes over its like, which were made before the ring passed the cursor; reads on from
+    the page that tells of a gap, as any client would."""
+    page = reader.read_response().json()
+    for event in page["events"]:
+        yield "event", event
+    while not page["gap"]:
+        page = reader.read_response().json()
     reader.close()
-    missed = sequence(gap["to"]) - sequence(gap["from"]) + 1 if gap else 0
+    with RawConnection(address) as connection:
+        while True:
+            if page["gap"]:
+                yield "gap", page["gap"]
+            for event in page["events"]:
+                yield "event", event
+            page = connection.exchange("GET", f"/v1/events/{TOPIC}?after={page['next']}&max={BATCH}").json()
+
+
+def read_on(transport, reader, address, start, final):
+    """What a stalled reader gets when it reads again: events, then a gap, then events."""
+    tally, gaps, told = Tally(start), [], 0
+    if transport in ("sse", "websocket"):
+        messages = messages_of_stream(transport, reader)
+    else:
+        messages = messages_of_polls(reader, address)
+    is_after_gap = False
+    while tally.last < final:
+        kind, message = next(messages)
+        if kind == "gap":
+            gaps.append(message)
+            is_after_gap = True
+            continue
+        silent = tally.lost
+        tally.note(int(message["data"][:10]))
+        if is_after_gap:
+            # What is missing here is what the gap told of.
+            told += tally.lost - silent
+            tally.lost, is_after_gap = silent, False
+    reader.close()
     return {
         "stalled reader": transport,
         "read on": tally.received,
-        "gap from": sequence(gap["from"]) if gap else 0,
-        "gap to": sequence(gap["to"]) if gap else 0,
-        "in the gap": missed,
-        "lost in silence": max(0, final - start - tally.received - missed),
+        "gaps": len(gaps),
+        "gap from": gaps[0]["from"] if gaps else "-",
+        "gap to": gaps[-1]["to"] if gaps else "-",
+        "events in gaps": told,
+        "lost in silence": tally.lost,
         "out of order": tally.disordered,
     }
 
 
-def batch_request():
-    line = json.dumps({"topic": TOPIC, "data": "x" * 100})
-    body = ("\n".join([line] * BATCH) + "\n").encode()
-    return request_bytes("POST", "/v1/events", {"Content-Type": "application/x-ndjson"}, body)
+def publish_batch(connection, first):
+    """Publishes a batch of events from a place on; gives the first and the last id."""
+    lines = [json.dumps({"topic": TOPIC, "data": payload(first + index)}) for index in range(BATCH)]
+    body = ("\n".join(lines) + "\n").encode()
+    response = connection.exchange("POST", "/v1/events", {"Content-Type": "application/x-ndjson"}, body)
+    assert response.status == 201, response
+    ids = re.findall(rb'"id":"([0-9a-f]{8}-\d+)"', response.body)
+    return ids[0].decode(), ids[-1].decode()
 
 
-def publish(server, count, progress, peak):
-    """Publishes in batches; gives the last sequence and the seconds it took."""
-    request = batch_request()
-    last = 0
+def publish(server, first, count, progress, peak):
+    """Publishes in batches from a place on; gives the first and the last id of the last batch, and the seconds."""
+    ids = None
     begun = time.monotonic()
     with RawConnection(server) as connection:
         for number in range(count // BATCH):
-            connection.send(request)
-            response = connection.read_response()
-            assert response.status == 201, response
-            last = int(re.findall(rb'"id":"[0-9a-f]{8}-(\d+)"', response.body)[-1])
+            ids = publish_batch(connection, first + number * BATCH)
+            last = first + (number + 1) * BATCH - 1
             while progress and min(each.value for each in progress) < last - RING // 2:
                 time.sleep(0.001)
             if number % 20 == 0:
                 peak.append(memory(server.pid)["rss"])
-    return last, time.monotonic() - begun
+    return ids, time.monotonic() - begun
 
 
 def run(count, with_stalled):
     spawn = multiprocessing.get_context("spawn")
     with measured_server("stall", *FLAGS) as server:
-        publish(server, RING + BATCH, [], [])
-        start = server.publish(TOPIC, b"x" * 100)["id"]
-        epoch, first = start.split("-")[0], sequence(start)
-        stalled = open_stalled(server, start) if with_stalled else {}
+        start, last = RING + BATCH, RING + BATCH + count
+        (earlier, cursor), _ = publish(server, 1, start, [], [])
+        stalled = open_stalled(server, earlier, cursor) if with_stalled else {}
         final, results = spawn.Value("Q", 0), spawn.Queue()
         transports = ["websocket", "sse", "longpoll", "shortpoll"]
-        progress = [spawn.Value("Q", first) for _ in transports]
+        progress = [spawn.Value("Q", start) for _ in transports]
         address = Address(server.host, server.port)
         fast = [
             spawn.Process(
-                target=follow, args=(transport, address, first, epoch, mine, final, results), daemon=True
+                target=follow, args=(transport, address, cursor, start, mine, final, results), daemon=True
             )
             for transport, mine in zip(transports, progress, strict=True)
         ]
@@ -198,16 +227,17 @@ def run(count, with_stalled):
             120,
         )
         before, peak = memory(server.pid), []
-        last, seconds = publish(server, count, progress, peak)
+        _, seconds = publish(server, start + 1, count, progress, peak)
         final.value = last + 1
-        # One more event ends the long-polls and short-polls that are under way.
-        last = sequence(server.publish(TOPIC, b"x" * 100)["id"])
+        # One more event ends the polls that are under way.
+        server.publish(TOPIC, payload(last + 1).encode())
         tallies = sorted(results.get(timeout=300) for _ in fast)
         after = memory(server.pid)
         rows = []
         for transport, reader in stalled.items():
-            reader.address = address
-            rows.append(read_on(transport, reader, first, last))
+            # The polls' first page begins behind the first event of the batch before the cursor.
+            behind = start if transport in ("sse", "websocket") else start - BATCH + 1
+            rows.append(read_on(transport, reader, address, behind, last + 1))
         summary = {
             "run": "with stalled readers" if with_stalled else "without",
             "events": count,
