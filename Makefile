@@ -28,8 +28,8 @@ THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack
 # Only for the tests: the server takes each HERALD_ variable for a setting.
 test-clients check-address check-thread autobahn measure: export HERALD_ARTIFACTS := $(ARTIFACTS)
 
-.PHONY: help run build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure clean \
-	setup-build setup-test
+.PHONY: help run build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure bench \
+	clean setup-build setup-test setup-bench
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,11 +58,11 @@ test-clients: build setup-test ## Runs clients we did not write against the rele
 tidy: setup-build ## Checks form: Swift, C, shell and Python sources, and the rules in TidyTests
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
 	@if command -v clang-format >/dev/null && [ -e .clang-format ]; then \
-		git ls-files -z --cached --others --exclude-standard 'CModules/*.c' 'CModules/*.h' 'Tests/*.c' 'Tests/*.h' \
+		git ls-files -z --cached --others --exclude-standard 'CModules/*.c' 'CModules/*.h' 'Tests/*.c' 'Tests/*.h' 'bench/*.c' \
 			| xargs -0 -r clang-format --dry-run --Werror; \
 	else echo "tidy: no clang-format here; C's form was not checked"; fi
 	@for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
-	python3 scripts/check_python.py scripts Tests/Clients
+	python3 scripts/check_python.py scripts Tests/Clients bench
 	swift test --disable-xctest --filter TidyTests
 
 check: test check-address check-thread ## What a merge needs: all tests, then again under sanitizers
@@ -92,6 +92,9 @@ measure: build setup-test ## Measures memory per idle connection, and what a sta
 	$(PYTHON) Tests/Clients/measure_idle.py --json $(ARTIFACTS)/measure/idle.json
 	$(PYTHON) Tests/Clients/measure_stall.py --json $(ARTIFACTS)/measure/stall.json
 
+bench: build setup-bench ## Compares fan-out with nginx and Nchan side by side; flags of bench/run.py in ARGS
+	python3 bench/run.py --json $(ARTIFACTS)/bench/fanout.json --markdown $(ARTIFACTS)/bench/fanout.md $(ARGS)
+
 clean: ## Removes everything that was built
 	rm -rf .build .build-asan .build-tsan .venv artifacts
 
@@ -100,3 +103,6 @@ setup-build:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the machine lacks to build (`build`) or to build and test (`test`) Herald: Debian packages, and
-# for tests a Python environment in .venv. Quick and silent when nothing is missing.
+# Installs what the machine lacks to build (`build`), to build and test (`test`) or to build and compare (`bench`)
+# Herald: Debian packages, and for tests a Python environment in .venv. Quick and silent when nothing is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -34,11 +34,23 @@ missing_packages() {
     has pkg-config && pkg-config --exists libuv || echo libuv1-dev
     has pkg-config && pkg-config --exists zlib || echo zlib1g-dev
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
-    [ "$level" = test ] || return 0
+    case "$level" in
+    test) missing_for_tests ;;
+    bench) missing_for_bench ;;
+    esac
+}
+
+missing_for_tests() {
     has curl || echo curl
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has promtool || echo prometheus
     python_with_venv >/dev/null || echo python3-venv
+}
+
+missing_for_bench() {
+    # Debian's nginx is where not every user's PATH looks.
+    [ -x /usr/sbin/nginx ] || echo nginx-light
+    [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || echo libnginx-mod-nchan
 }
 
 install_packages() {
@@ -75,8 +87,8 @@ make_environment() {
 }
 
 case "$level" in
-build | test) ;;
-*) fail "usage: scripts/setup.sh [build|test]" ;;
+build | test | bench) ;;
+*) fail "usage: scripts/setup.sh [build|test|bench]" ;;
 esac
 
 has swift || fail "swift is not in PATH; Herald needs Swift 6.3 or later (https://www.swift.org/install/linux/)"

@@ -50,10 +50,24 @@ final class TestSocket {
 
     /// Reads until the text has come `count` times, the end, or the socket's patience.
     @discardableResult func read(until text: String, count: Int = 1) -> Bool {
-        while occurrences(of: text) < count {
-            if !readSome() { return false }
+        var searched = 0
+        for _ in 0..<count {
+            while true {
+                if let end = endOfOccurrence(of: text, from: searched) {
+                    searched = end
+                    break
+                }
+                // What was searched is not searched again, but for what may be the beginning of the text.
+                searched = max(searched, received.count - text.utf8.count + 1)
+                if !readSome() { return false }
+            }
         }
         return true
+    }
+
+    private func endOfOccurrence(of text: String, from start: Int) -> Int? {
+        let found = Data(received[start...]).range(of: Data(text.utf8))
+        return found.map { start + $0.upperBound }
     }
 
     /// Reads to the end; false when the peer has not closed in time.
