@@ -6,12 +6,12 @@ from conformance import ECHO_PATH, FLAGS, run_cases, summary, verdict
 CASE_COUNT = 301
 
 
-def test_all_cases_are_ok(server_factory, record_property):
+def test_all_cases_are_ok(server_factory, record_testsuite_property):
     server = server_factory(*FLAGS)
     results = run_cases(server.ws_url + ECHO_PATH)
     text = summary(results)
     print(text)
-    record_property("autobahn", text)
+    record_testsuite_property("autobahn", text)
     assert len(results) == CASE_COUNT
     failed = [result.case_id for result in results if verdict(result) == "FAILED"]
     assert not failed, text

@@ -150,7 +150,7 @@ import Testing
         try await ScriptedServer.run { _, peer in
             _ = try await peer.request()
             try await peer.beginEventStream()
-            let filler = ": " + String(repeating: "x", count: 20_000) + "\n"
+            let filler = ": " + String(repeating: "x", count: 100_000) + "\n"
             for sequence in 1...1_000 {
                 try await peer.send(filler + eventBlock(sequence))
                 sent.withLock { $0 = sequence }
@@ -163,7 +163,7 @@ import Testing
                 var iterator = subscription.makeAsyncIterator()
                 _ = try await read(&iterator, events: 1)
                 try await Task.sleep(for: .milliseconds(2_500))
-                // 20 MB do not fit into the sockets' buffers: the server must be waiting for this reader.
+                // 100 MB do not fit into the sockets' buffers: the server must be waiting for this reader.
                 #expect(sent.withLock { $0 } < 1_000)
                 let seen = try await read(&iterator, events: 999)
                 #expect(seen == (2...1_000).map { "\($0)" })
