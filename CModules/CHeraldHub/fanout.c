@@ -1,9 +1,8 @@
 /* Live fan-out: what is new in the log, to the readers that stand at its head.
  *
  * Work per event is per cohort, not per reader: frames are gathered once for a cohort, and each
- * member costs
- * one write of the same memory. Nothing shared with other loops is written here but an event's
- * reference count, once per event and loop. */
+ * member costs one write of the same memory. Nothing shared with other loops is written here but an
+ * event's reference count, once per event and loop. */
 #include "hub_private.h"
 
 #include <stdlib.h>

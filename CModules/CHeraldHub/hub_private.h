@@ -233,8 +233,7 @@ void hr__cohorts_sweep(hr_home *home, bool all);
 
 /* fanout.c */
 /* Reads what concerns this loop and writes it to the live readers; home->live_cursor stands at the
- * head
- * afterwards, unless more is left (then the loop is woken again). */
+ * head afterwards, unless more is left (then the loop is woken again). */
 void hr__live_sync(hr_home *home);
 
 /* reader.c */

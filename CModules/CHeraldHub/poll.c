@@ -5,8 +5,7 @@
 #include <string.h>
 
 /* How often a short-poll whose filters match little looks on before it answers an empty page whose
- * cursor has
- * moved: its work on the loop must be bounded. */
+ * cursor has moved: its work on the loop must be bounded. */
 #define HR_SHORT_READ_MAX 16
 
 static hr_status append_events(hr_buf *out, hr_event **events, size_t count, size_t *payload_len) {

@@ -173,8 +173,7 @@ void hr__stream_resumed(hr_reader *reader, const hr_gap *gap) {
 /* Beginning and heartbeat. --------------------------------------------------------------------- */
 
 /* A stream that begins at the head says where that is, so that a client whose line is cut before
- * the
- * first event comes back to the right place. */
+ * the first event comes back to the right place. */
 static void begin_sse(hr_session *session) {
     hr_reader *reader = &session->reader;
     hr_buf *out = &session->home->out;

@@ -30,8 +30,7 @@ hr_status hr__status_from_errno(int code) {
 hr_status hr__status_from_uv(int code) { return hr__status_from_errno(code < 0 ? -code : 0); }
 
 /* Mailbox: a lock-free stack that the loop takes whole and turns round. The exchange is
- * sequentially
- * consistent, so that a letter is seen by whoever the wake-up after it wakes. */
+ * sequentially consistent, so that a letter is seen by whoever the wake-up after it wakes. */
 static hr__letter *take_letters(hr_loop *loop) {
     hr__letter *newest = atomic_exchange(&loop->mailbox, NULL);
     hr__letter *oldest = NULL;

@@ -1,6 +1,7 @@
 """Bad input over raw sockets. After each case the server answers the next good request."""
 
 import base64
+import json
 import random
 
 import pytest
@@ -327,6 +328,25 @@ def test_a_header_at_its_bound_and_one_past(server, topic, header):
     assert response.status == 201
     response = ask(server, "POST", f"/v1/events/{topic}", {header: "x" * 129}, b"x")
     assert_problem(response, 400, "bad-header", header)
+
+
+def test_a_type_of_the_servers_own_is_refused_at_every_door(server, topic):
+    cloud = {"specversion": "1.0", "id": "1", "source": "/", "type": "herald.gap", "subject": topic, "data": 1}
+    line = {"topic": topic, "type": "herald.gap", "data": 1}
+    binary = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/", "ce-type": "herald.gap"}
+    doors = [
+        (f"/v1/events/{topic}", {"Herald-Type": "herald.gap"}, b"x", 400),
+        (f"/v1/events/{topic}", binary, b"x", 400),
+        ("/v1/events", {"Content-Type": "application/x-ndjson"}, json.dumps(line).encode(), 422),
+        ("/v1/events", {"Content-Type": "application/json"}, json.dumps([line]).encode(), 422),
+        ("/v1/events", {"Content-Type": "application/cloudevents+json"}, json.dumps(cloud).encode(), 422),
+        ("/v1/events", {"Content-Type": "application/cloudevents-batch+json"}, json.dumps([cloud]).encode(), 422),
+    ]
+    for path, headers, body, status in doors:
+        assert_problem(ask(server, "POST", path, headers, body), status, ("bad-header", "bad-event"), "herald.")
+    assert server.client.get(f"/v1/topics/{topic}").status_code == 404
+    answer = server.client.post(f"/v1/events/{topic}", content=b"x", headers={"Herald-Type": "heralds.gap"})
+    assert answer.status_code == 201
 
 
 @pytest.mark.parametrize("value", ["two words", "t\tab", "ü", ""])

@@ -73,6 +73,17 @@ def test_a_prefix_need_not_end_at_a_segment(server):
     assert server.client.get("/v1/topics", params={"prefix": f"{prefix}/none"}).json() == {"topics": [], "next": None}
 
 
+def test_the_servers_own_topics_are_listed_only_when_asked_for(server_factory):
+    server = server_factory()
+    eventually(lambda: server.client.get("/readyz").status_code == 200, "the server's own topic is there")
+    assert server.client.get("/v1/topics").json() == {"topics": [], "next": None}
+    server.publish("a")
+    page = server.client.get("/v1/topics", params={"limit": 1}).json()
+    assert ([each["topic"] for each in page["topics"]], page["next"]) == (["a"], None)
+    own = server.client.get("/v1/topics", params={"prefix": "~"}).json()["topics"]
+    assert [each["topic"] for each in own] == ["~herald/probe"]
+
+
 @pytest.mark.parametrize(("limit", "status"), [("1", 200), ("1000", 200), ("0", 400), ("1001", 400), ("x", 400)])
 def test_limit_is_bounded(server, limit, status):
     answer = server.client.get("/v1/topics", params={"limit": limit})

@@ -245,6 +245,7 @@ def test_heartbeats_move_the_cursor_of_a_quiet_connection(server_factory, topic)
         '{"op": "publish", "topic": "a/*", "data": 1}',
         '{"op": "publish", "topic": "~a", "data": 1}',
         '{"op": "publish", "topic": "a", "data": 1, "type": "a b"}',
+        '{"op": "publish", "topic": "a", "data": 1, "type": "herald.gap"}',
         '{"op": "publish", "topic": "a", "data_base64": "?"}',
         '{"op": "ping", "ref": {}}',
         '{"op": "ping", "ref": 1.5}',

@@ -1,8 +1,7 @@
 /* hr_stats: what a scrape reads.
  *
  * Each loop counts in memory of its own with plain (relaxed, unlocked) additions; hr_hub_stats_get
- * adds
- * the loops up. Durations are nanoseconds, sizes bytes. */
+ * adds the loops up. Durations are nanoseconds, sizes bytes. */
 #ifndef HR_STATS_H
 #define HR_STATS_H
 

@@ -89,8 +89,7 @@ void hr_conn_resume(hr_conn *conn);
 /* Ends it now. */
 void hr_conn_close(hr_conn *conn, hr_close_reason reason);
 /* Ends it when its output is taken: closes our half, then waits a moment for the peer's, so that
- * what we
- * wrote last is not destroyed by a reset (RFC 9112 §9.6). The caller's timer bounds it. */
+ * what we wrote last is not destroyed by a reset (RFC 9112 §9.6). The caller's timer bounds it. */
 void hr_conn_finish(hr_conn *conn, hr_close_reason reason);
 
 #endif

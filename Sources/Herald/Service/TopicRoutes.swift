@@ -1,15 +1,19 @@
 import HeraldCore
 
 extension Service {
-    /// `GET /v1/topics`: states of topics, by name.
+    /// `GET /v1/topics`: states of topics, by name. The server's own are told to who asks for them by prefix.
     func listTopics(_ request: consuming Request) {
         let answer: Response
         do throws(Problem) {
             let query = try Self.pairs(of: request)
             let parameters = try Parameters(query, known: ["prefix", "limit", "after"])
             let limit = try parameters.number("limit", in: 1...1000, unit: " of topics") ?? 100
-            let page = hub.log.states(
-                prefix: parameters["prefix"] ?? "", after: parameters["after"] ?? "", limit: limit)
+            let prefix = parameters["prefix"] ?? ""
+            // One more than is told, to know whether a topic of publishers follows.
+            var page = hub.log.states(prefix: prefix, after: parameters["after"] ?? "", limit: limit + 1)
+            if !prefix.hasPrefix("~") { page.topics.removeAll { $0.topic.hasPrefix("~") } }
+            page.hasMore = page.topics.count > limit
+            page.topics.removeLast(max(0, page.topics.count - limit))
             answer = TopicText.response(page)
         } catch {
             refuse(error, request)
