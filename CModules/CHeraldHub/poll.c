@@ -102,8 +102,8 @@ static hr_status build_outcome(hr_home *home, hr_buf *out, const hr_reader *read
 
 /* Names the answer: where its events end, or for an empty one where it began, and how many there
  * are. `next` is not part of
- * it: it moves with other topics' events, and an answer that differs in nothing else is the same.
- * */
+ * it: it moves with other topics' events, and an answer that differs in nothing else is the
+ * same. */
 static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count) {
     size_t len = 0;
     memcpy(out, "W/\"", 3);

@@ -179,8 +179,8 @@ static void count_deliveries(hr_reader *reader, hr_event **events, const size_t 
     }
 }
 
-/* Writes the events of a step; true when all were taken. Otherwise the reader is stalled or gone.
- * */
+/* Writes the events of a step; true when all were taken. Otherwise the reader is stalled or
+ * gone. */
 static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     hr_session *session = hr__session_of(reader);
     hr_buf *scratch = &session->home->scratch;

@@ -86,8 +86,8 @@ static hr_status append_header(hr_buf *out, hr_slice name, hr_slice value) {
     return hr_buf_append(out, "\r\n", 2);
 }
 
-/* RFC 9110 §8.6: no length for 1xx and 204; a 304 has none either, for its body is not this one's.
- * */
+/* RFC 9110 §8.6: no length for 1xx and 204; a 304 has none either, for its body is not this
+ * one's. */
 static bool has_length(unsigned status) { return status >= 200 && status != 204 && status != 304; }
 
 static hr_status build_answer(hr_session *session, unsigned status, const hr_header *headers,

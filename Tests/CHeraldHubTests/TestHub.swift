@@ -94,6 +94,9 @@ final class TestHub: @unchecked Sendable {
         return stats
     }
 
+    /// The sequences that the test's own thread published.
+    private(set) var published: [UInt64] = []
+
     /// Publishes from the test's own thread.
     @discardableResult func publish(_ topic: StaticString, _ text: String) -> hr_receipt {
         var receipt = hr_receipt()
@@ -106,6 +109,7 @@ final class TestHub: @unchecked Sendable {
             return hr_hub_publish(hub, &publication, 1, &receipt, nil)
         }
         precondition(status == .ok)
+        published.append(receipt.sequence)
         return receipt
     }
 

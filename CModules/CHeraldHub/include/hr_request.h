@@ -18,8 +18,7 @@ hr_request_kind hr_request_kind_of(const hr_request *request);
 /* The loop whose thread may touch it. */
 hr_loop *hr_request_loop(const hr_request *request);
 
-/* HTTP. -----------------------------------------------------------------------------------------
- * */
+/* HTTP. ---------------------------------------------------------------------------------------- */
 hr_http_method hr_request_method(const hr_request *request);
 hr_slice hr_request_method_text(const hr_request *request);
 /* The path with escapes undone, and the query as it came. An unusable target is refused before the
@@ -50,8 +49,7 @@ void hr_request_answer_published(hr_request **request, const hr_publication *pub
 /* Drops it: an HTTP request is answered 500. Takes *request. */
 void hr_request_drop(hr_request **request);
 
-/* Becoming a reader. ----------------------------------------------------------------------------
- * */
+/* Becoming a reader. --------------------------------------------------------------------------- */
 
 typedef enum HR_CLOSED_ENUM hr_position {
     HR_POSITION_EARLIEST,
@@ -85,8 +83,7 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
  * hr_request_subscribe. */
 HR_MUST_CHECK hr_status hr_request_echo(hr_request **request);
 
-/* WebSocket commands. ---------------------------------------------------------------------------
- * */
+/* WebSocket commands. -------------------------------------------------------------------------- */
 const hr_command *
 hr_request_command(const hr_request *request); /* precondition: HR_REQUEST_COMMAND */
 /* Adds filters to the connection's reader; answers with a subscribed control message. Only the
@@ -103,8 +100,7 @@ void hr_request_pong(hr_request **request);
 void hr_request_refuse(hr_request **request, hr_slice type, hr_slice title, unsigned status,
                        hr_slice detail);
 
-/* Publishing. -----------------------------------------------------------------------------------
- * */
+/* Publishing. ---------------------------------------------------------------------------------- */
 /* hr_log_append on this hub's log, with the clock read here and what is published counted. ANY */
 HR_MUST_CHECK hr_status hr_hub_publish(hr_hub *hub, const hr_publication *publications,
                                        size_t count, hr_receipt *receipts, size_t *failed_index);
