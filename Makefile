@@ -23,7 +23,8 @@ THREAD := --sanitize=thread --scratch-path .build-tsan
 # The runtimes' own leaks are named in the file; nothing of ours is.
 ADDRESS_OPTIONS := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
 	LSAN_OPTIONS=suppressions=$(abspath scripts/lsan.supp):print_suppressions=0
-THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
+TSAN_SUPPRESSIONS := $(abspath scripts/tsan.supp)
+THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$(TSAN_SUPPRESSIONS)
 
 # Only for the tests: the server takes each HERALD_ variable for a setting.
 test-clients check-address check-thread autobahn measure: export HERALD_ARTIFACTS := $(ARTIFACTS)

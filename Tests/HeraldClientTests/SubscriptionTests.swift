@@ -77,7 +77,10 @@ import Testing
                 let subscription = client.subscribe(["a"], after: .earliest, transport: .serverSentEvents)
                 var iterator = subscription.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 2)
-                #expect(seen == ["connected", "1", "waiting", "connected", "2"])
+                // On a slow machine a connection may be dropped before its only event was read.
+                #expect(seen.compactMap { Int($0) }.count == 2)
+                let first = try #require(seen.firstIndex { Int($0) != nil })
+                #expect(seen[(first + 1)...].starts(with: ["waiting", "connected"]))
                 await iterator.close()
             }
         }
