@@ -79,6 +79,24 @@ hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice) {
     return hr_buf_append(buf, slice.data, slice.len);
 }
 
+hr_status hr_buf_append_parts(hr_buf *buf, const hr_slice *parts, size_t count) {
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        len += parts[i].len;
+    }
+    hr_status status = hr_buf_reserve(buf, len);
+    if (status != HR_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len > 0) {
+            memcpy(buf->data + buf->len, parts[i].data, parts[i].len);
+            buf->len += parts[i].len;
+        }
+    }
+    return HR_OK;
+}
+
 hr_status hr_buf_append_u64(hr_buf *buf, uint64_t value) {
     char digits[20];
     return hr_buf_append(buf, digits, hr_u64_format(value, digits));

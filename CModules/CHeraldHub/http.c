@@ -63,47 +63,26 @@ static hr_slice date_text(hr_home *home) {
 
 hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
     const char *phrase = hr__status_phrase(status);
-    hr_slice date = date_text(home);
-    hr_slice server = home->hub->config.server_name;
     HR_ASSERT(status >= 100 && status <= 599);
-    hr_status result = hr_buf_reserve(out, 160 + server.len);
-    if (result != HR_OK) {
-        return result;
-    }
     hr__count(&home->stats.answers[status / 100 - 1], 1);
-    const char line[] = {'H',
-                         'T',
-                         'T',
-                         'P',
-                         '/',
-                         '1',
-                         '.',
-                         '1',
-                         ' ',
-                         (char)('0' + status / 100),
-                         (char)('0' + status / 10 % 10),
-                         (char)('0' + status % 10),
-                         ' '};
+    const char code[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                         (char)('0' + status % 10), ' '};
     hr_slice connection = HR_LIT("");
     if (status != 101 && !style.keep_alive) {
         connection = HR_LIT("\r\nConnection: close");
     } else if (style.http10) {
         connection = HR_LIT("\r\nConnection: keep-alive");
     }
-    const hr_slice parts[] = {{line, sizeof line},
+    const hr_slice parts[] = {HR_LIT("HTTP/1.1 "),
+                              {code, sizeof code},
                               {phrase, strlen(phrase)},
                               HR_LIT("\r\nServer: "),
-                              server,
+                              home->hub->config.server_name,
                               HR_LIT("\r\nDate: "),
-                              date,
+                              date_text(home),
                               connection,
                               HR_LIT("\r\n")};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        HR_ASSERT(parts[i].len <= out->cap - out->len);
-        memcpy(out->data + out->len, parts[i].data, parts[i].len);
-        out->len += parts[i].len;
-    }
-    return HR_OK;
+    return HR_BUF_APPEND_ALL(out, parts);
 }
 
 /* Answers what cannot be handed to the handler, and ends the connection: after a fault of the

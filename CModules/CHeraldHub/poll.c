@@ -25,45 +25,37 @@ static hr_status append_events(hr_buf *out, hr_event **events, size_t count, siz
 
 static hr_status append_body(hr_home *home, hr_buf *out, hr_event **events, size_t count,
                              uint64_t next, hr_slice outcome, size_t *payload_len) {
+    char id[HR_ID_TEXT_MAX];
+    /* An outcome that is a gap says so itself. */
+    bool has_gap = outcome.len > 0 && hr_slice_has_prefix(outcome, HR_LIT(",\"gap\""));
+    const hr_slice parts[] = {HR_LIT("],\"next\":\""),
+                              {id, hr_id_format(hr_log_epoch(home->hub->log), next, id)},
+                              has_gap ? HR_LIT("\"") : HR_LIT("\",\"gap\":null"),
+                              outcome,
+                              HR_LIT("}")};
     hr_status status = append_events(out, events, count, payload_len);
-    if (status == HR_OK) {
-        status = hr_buf_append_slice(out, HR_LIT("],\"next\":\""));
-    }
-    if (status == HR_OK) {
-        status = hr__id_append(out, hr_log_epoch(home->hub->log), next);
-    }
-    if (status == HR_OK) {
-        status = hr_buf_append(out, "\"", 1);
-    }
-    /* An outcome that is no gap says so itself. */
-    if (status == HR_OK &&
-        (outcome.len == 0 || !hr_slice_has_prefix(outcome, HR_LIT(",\"gap\"")))) {
-        status = hr_buf_append_slice(out, HR_LIT(",\"gap\":null"));
-    }
-    if (status == HR_OK) {
-        status = hr_buf_append_slice(out, outcome);
-    }
-    return status == HR_OK ? hr_buf_append(out, "}", 1) : status;
+    return status == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : status;
 }
 
 static hr_status append_head(hr_home *home, hr_buf *out, hr__answer_style style, unsigned code,
                              uint64_t next, hr_slice etag, size_t body_len) {
+    char digits[20];
+    char id[HR_ID_TEXT_MAX];
+    const hr_slice content[] = {HR_LIT("Content-Type: application/json\r\nContent-Length: "),
+                                {digits, hr_u64_format(body_len, digits)},
+                                HR_LIT("\r\n")};
+    const hr_slice tag[] = {HR_LIT("ETag: "), etag, HR_LIT("\r\n")};
+    const hr_slice rest[] = {HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "),
+                             {id, hr_id_format(hr_log_epoch(home->hub->log), next, id)},
+                             HR_LIT("\r\n\r\n")};
     hr_status status = hr__head_begin(home, out, code, style);
     if (status == HR_OK && code == 200) {
-        status = hr_buf_appendf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-                                body_len);
+        status = HR_BUF_APPEND_ALL(out, content);
     }
     if (status == HR_OK && etag.len > 0) {
-        status = hr_buf_appendf(out, "ETag: %.*s\r\n", (int)etag.len, etag.data);
+        status = HR_BUF_APPEND_ALL(out, tag);
     }
-    if (status == HR_OK) {
-        status =
-            hr_buf_append_slice(out, HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "));
-    }
-    if (status == HR_OK) {
-        status = hr__id_append(out, hr_log_epoch(home->hub->log), next);
-    }
-    return status == HR_OK ? hr_buf_append(out, "\r\n\r\n", 4) : status;
+    return status == HR_OK ? HR_BUF_APPEND_ALL(out, rest) : status;
 }
 
 hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events, size_t count,
@@ -94,16 +86,15 @@ static hr_status build_outcome(hr_home *home, hr_buf *out, const hr_reader *read
         }
     }
     if (status == HR_OK && outcome->name.len > 0) {
-        status =
-            hr_buf_appendf(out, ",\"resume\":\"%.*s\"", (int)outcome->name.len, outcome->name.data);
+        const hr_slice resume[] = {HR_LIT(",\"resume\":\""), outcome->name, HR_LIT("\"")};
+        status = HR_BUF_APPEND_ALL(out, resume);
     }
     return status;
 }
 
 /* Names the answer: where its events end, or for an empty one where it began, and how many there
- * are. `next` is not part of
- * it: it moves with other topics' events, and an answer that differs in nothing else is the
- * same. */
+ * are. `next` is not part of it: it moves with other topics' events, and an answer that differs in
+ * nothing else is the same. */
 static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count) {
     size_t len = 0;
     memcpy(out, "W/\"", 3);

@@ -89,6 +89,20 @@ public struct Bytes: ~Escapable {
         unsafe hr_slice_equal_nocase(slice, hr_slice(text))
     }
 
+    /// The bytes as a whole number: decimal digits only, no sign; nil for anything else, and past the largest `Int`.
+    public var decimal: Int? {
+        var number = 0
+        for index in 0..<count {
+            let byte = self[index]
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            let (tens, isPast) = number.multipliedReportingOverflow(by: 10)
+            let (sum, isOver) = tens.addingReportingOverflow(Int(byte - UInt8(ascii: "0")))
+            guard !isPast, !isOver else { return nil }
+            number = sum
+        }
+        return isEmpty ? nil : number
+    }
+
     /// Whether all bytes are visible ASCII: neither controls, nor spaces, nor anything beyond.
     public var isVisibleASCII: Bool {
         unsafe buffer.allSatisfy { $0 > 0x20 && $0 < 0x7F }
@@ -127,12 +141,18 @@ extension String {
     public func withBytes<Result, Failure: Error>(
         _ body: (borrowing Bytes) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let copy = Array(utf8)
-        let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: max(copy.count, 1))
-        defer { unsafe buffer.deallocate() }
-        for (index, byte) in copy.enumerated() { unsafe buffer[index] = CChar(bitPattern: byte) }
-        let slice = unsafe hr_slice(data: buffer.baseAddress, len: copy.count)
-        return try unsafe body(Bytes(slice, of: copy))
+        // A loop's closure cannot throw a typed error through the standard library's, so its outcome is carried out.
+        var copy = self
+        let outcome: Swift.Result<Result, Failure> = copy.withUTF8 { utf8 in
+            let data = unsafe UnsafeRawPointer(utf8.baseAddress)?.assumingMemoryBound(to: CChar.self)
+            let slice = unsafe hr_slice(data: data, len: utf8.count)
+            do throws(Failure) {
+                return .success(try unsafe body(Bytes(slice, of: utf8)))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try outcome.get()
     }
 }
 

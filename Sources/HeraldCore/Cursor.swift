@@ -17,10 +17,14 @@ public struct Cursor: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads an event id: eight lower-case hexadecimal digits, a dash, decimal without leading zeros.
     public init?(_ text: String) {
+        guard let cursor = unsafe text.withSlice({ unsafe Cursor(slice: $0) }) else { return nil }
+        self = cursor
+    }
+
+    init?(slice: hr_slice) {
         var epoch: UInt32 = 0
         var sequence: UInt64 = 0
-        let status = unsafe text.withSlice { unsafe hr_id_parse($0, &epoch, &sequence) }
-        guard status == .ok else { return nil }
+        guard unsafe hr_id_parse(slice, &epoch, &sequence) == .ok else { return nil }
         self.init(epoch: epoch, sequence: sequence)
     }
 
@@ -44,12 +48,20 @@ public enum Position: Hashable, Sendable {
 
     /// Reads `earliest`, `latest` or an event id.
     public init?(_ text: String) {
-        switch text {
-        case "earliest": self = .earliest
-        case "latest": self = .latest
-        default:
-            guard let cursor = Cursor(text) else { return nil }
+        guard let position = text.withBytes({ Position($0) }) else { return nil }
+        self = position
+    }
+
+    /// Reads `earliest`, `latest` or an event id.
+    public init?(_ text: borrowing Bytes) {
+        if text == "earliest" {
+            self = .earliest
+        } else if text == "latest" {
+            self = .latest
+        } else if let cursor = unsafe Cursor(slice: text.slice) {
             self = .after(cursor)
+        } else {
+            return nil
         }
     }
 }

@@ -57,12 +57,14 @@ public struct FilterName: Hashable, Sendable {
 
     /// Takes a text that is a filter; throws what is wrong with it otherwise.
     public init(_ text: String) throws(NameFault) {
-        let fault = text.withBytes { name -> NameFault? in
-            var fault = unsafe hr_name_fault()
-            return unsafe hr_filter_check(name.slice, &fault) ? nil : NameFault(fault)
-        }
-        if let fault { throw fault }
+        if let fault = text.withBytes({ FilterName.fault(in: $0) }) { throw fault }
         self.text = text
+    }
+
+    /// What is wrong with bytes as a filter; nil when they are one.
+    public static func fault(in name: borrowing Bytes) -> NameFault? {
+        var fault = unsafe hr_name_fault()
+        return unsafe hr_filter_check(name.slice, &fault) ? nil : NameFault(fault)
     }
 
     /// Whether the filter matches a topic.

@@ -41,6 +41,31 @@ extension Request {
         return pairs
     }
 
+    /// Calls `body` with the name and the value of each pair in their order, escapes undone. What needs no undoing is
+    /// looked at where it lies. A pair that is no text is told by `fault`.
+    public func forEachQueryPair<Failure: Error>(
+        fault: (QueryFault) -> Failure,
+        _ body: (_ name: borrowing Bytes, _ value: borrowing Bytes) throws(Failure) -> Void
+    ) throws(Failure) {
+        guard query.isPlainQuery else {
+            let pairs: [QueryPair]
+            do throws(QueryFault) { pairs = try queryPairs() } catch { throw fault(error) }
+            for pair in pairs {
+                try pair.name.withBytes { name throws(Failure) in
+                    try pair.value.withBytes { value throws(Failure) in try body(name, value) }
+                }
+            }
+            return
+        }
+        let query = unsafe hr_request_query(handle)
+        var place = 0
+        var name = unsafe hr_slice()
+        var value = unsafe hr_slice()
+        while unsafe hr_query_next(query, &place, &name, &value) {
+            try body(unsafe Bytes(name, of: self), unsafe Bytes(value, of: self))
+        }
+    }
+
     private static func decode(_ text: hr_slice, of name: String) throws(QueryFault) -> String {
         var buffer = unsafe hr_buf()
         defer { unsafe hr_buf_fini(&buffer) }
@@ -54,5 +79,12 @@ extension Request {
             throw QueryFault(name: name, what: "is not UTF-8")
         }
         return decoded
+    }
+}
+
+extension Bytes {
+    /// Whether a query holds neither escapes nor bytes beyond ASCII.
+    fileprivate var isPlainQuery: Bool {
+        unsafe buffer.allSatisfy { $0 < 0x80 && $0 != UInt8(ascii: "%") && $0 != UInt8(ascii: "+") }
     }
 }

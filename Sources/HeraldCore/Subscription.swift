@@ -6,7 +6,7 @@ internal import CHeraldLog
 public struct Subscription: Sendable, Hashable {
     /// How it is served.
     public var transport: Transport
-    /// Its filters; only a WebSocket may begin without any.
+    /// Its filters, besides one in the request's path; only a WebSocket may begin without any.
     public var filters: [FilterName]
     /// Where it begins.
     public var position: Position
@@ -24,32 +24,44 @@ public struct Subscription: Sendable, Hashable {
         self.position = position
     }
 
-    /// Calls `body` with the subscription as C has it, which is good until it returns.
-    func withCore<Result>(_ body: (inout hr_subscription) -> Result) -> Result {
-        unsafe filters.withSlices { filters in
-            var core = unsafe hr_subscription()
-            unsafe core.transport = transport.core
-            unsafe core.filters = filters.baseAddress
-            unsafe core.filter_count = filters.count
-            switch position {
-            case .earliest: unsafe core.position = .HR_POSITION_EARLIEST
-            case .latest: unsafe core.position = .HR_POSITION_LATEST
-            case .after(let cursor):
-                unsafe core.position = .HR_POSITION_CURSOR
-                unsafe core.epoch = cursor.epoch
-                unsafe core.sequence = cursor.sequence
-            }
-            unsafe core.raw = isRaw
-            unsafe core.wait_ms = waitMilliseconds
-            unsafe core.max = limit
-            return unsafe body(&core)
+    /// Calls `body` with the subscription as C has it, which is good until it returns; `first` is one more filter.
+    func withCore<Result>(and first: hr_slice? = nil, _ body: (inout hr_subscription) -> Result) -> Result {
+        if filters.isEmpty, var first = unsafe first {
+            return unsafe withUnsafePointer(to: &first) { only in unsafe core(over: only, count: 1, body) }
         }
+        return unsafe filters.withSlices(after: first) { filters in
+            unsafe core(over: filters.baseAddress, count: filters.count, body)
+        }
+    }
+
+    private func core<Result>(
+        over filters: UnsafePointer<hr_slice>?, count: Int, _ body: (inout hr_subscription) -> Result
+    ) -> Result {
+        var core = unsafe hr_subscription()
+        unsafe core.transport = transport.core
+        unsafe core.filters = filters
+        unsafe core.filter_count = count
+        switch position {
+        case .earliest: unsafe core.position = .HR_POSITION_EARLIEST
+        case .latest: unsafe core.position = .HR_POSITION_LATEST
+        case .after(let cursor):
+            unsafe core.position = .HR_POSITION_CURSOR
+            unsafe core.epoch = cursor.epoch
+            unsafe core.sequence = cursor.sequence
+        }
+        unsafe core.raw = isRaw
+        unsafe core.wait_ms = waitMilliseconds
+        unsafe core.max = limit
+        return unsafe body(&core)
     }
 }
 
 extension [FilterName] {
-    fileprivate func withSlices<Result>(_ body: (UnsafeBufferPointer<hr_slice>) -> Result) -> Result {
+    fileprivate func withSlices<Result>(
+        after first: hr_slice? = nil, _ body: (UnsafeBufferPointer<hr_slice>) -> Result
+    ) -> Result {
         var texts = SliceArena()
+        if let first = unsafe first { unsafe texts.append(first.text) }
         for filter in self { texts.append(filter.text) }
         return unsafe texts.withSlices(body)
     }
@@ -93,9 +105,14 @@ public enum SubscribeOutcome: ~Copyable {
 
 extension Request {
     /// Makes the request a reader of the log: answers its head, replays, goes live; or answers the poll.
-    public consuming func subscribe(_ subscription: Subscription) -> SubscribeOutcome {
-        unsafe attempt { handle in
-            unsafe subscription.withCore { core in unsafe hr_request_subscribe(&handle, &core) }
+    ///
+    /// - Parameters:
+    ///   - subscription: what it wants.
+    ///   - offset: where in the path its first filter begins; nil: the path has none.
+    public consuming func subscribe(_ subscription: Subscription, filterFrom offset: Int? = nil) -> SubscribeOutcome {
+        let first: hr_slice? = unsafe offset.map { unsafe path.dropFirst($0).slice }
+        return unsafe attempt { handle in
+            unsafe subscription.withCore(and: first) { core in unsafe hr_request_subscribe(&handle, &core) }
         }
     }
 

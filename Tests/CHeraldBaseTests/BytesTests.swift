@@ -32,6 +32,19 @@ struct SeededRandom: RandomNumberGenerator {
         unsafe buf.len == 0 ? [] : Array(UnsafeRawBufferPointer(start: buf.data, count: buf.len))
     }
 
+    func append(parts: [[UInt8]]) -> hr_status {
+        // One piece of memory for all, cut into slices.
+        let whole = parts.flatMap { $0 }
+        return unsafe withSlice(whole) { whole in
+            var start = 0
+            let slices = unsafe parts.map { part in
+                defer { start += part.count }
+                return unsafe hr_slice(data: part.isEmpty ? nil : whole.data + start, len: part.count)
+            }
+            return unsafe hr_buf_append_parts(&buf, slices, slices.count)
+        }
+    }
+
     func append(_ bytes: [UInt8]) -> hr_status {
         unsafe withSlice(bytes) { unsafe hr_buf_append_slice(&buf, $0) }
     }
@@ -110,6 +123,16 @@ struct BytesTests {
             #expect(buffer.bytes == expected)
             #expect(unsafe buffer.buf.len <= buffer.buf.cap)
         }
+    }
+
+    @Test func `parts are appended in their order`() {
+        let buffer = Buffer()
+        #expect(buffer.append([9]) == .ok)
+        #expect(buffer.append(parts: [[1, 2], [], [3], [4, 5, 6]]) == .ok)
+        #expect(buffer.bytes == [9, 1, 2, 3, 4, 5, 6])
+        #expect(buffer.append(parts: []) == .ok)
+        #expect(buffer.append(parts: [[], []]) == .ok)
+        #expect(buffer.bytes.count == 7)
     }
 
     @Test func `a reservation makes room and leaves the bytes alone`() {

@@ -50,7 +50,7 @@ def test_schemathesis_finds_no_answer_outside_the_contract(server_factory):
     command = [
         program, "run", str(CONTRACT), "--url", server.url,
         "--phases", "examples,coverage,fuzzing",
-        "--max-examples", "40", "--seed", "1", "--max-time", "60", "--workers", "2",
+        "--max-examples", "40", "--seed", "1", "--max-time", "60", "--workers", "1",
         "--request-timeout", "10",
         "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
                     "response_headers_conformance,response_schema_conformance,allow_header_conformance",

@@ -29,6 +29,16 @@ import Testing
         #expect("ü".withBytes { !$0.isPrintableASCII })
     }
 
+    @Test(
+        arguments: [
+            ("0", 0), ("007", 7), ("9223372036854775807", Int.max), ("9223372036854775808", nil), ("", nil),
+            ("-1", nil),
+            ("+1", nil), ("1.5", nil), ("99999999999999999999", nil), ("1 ", nil), ("\u{0661}", nil),
+        ] as [(String, Int?)])
+    func `a whole number is digits and nothing else`(text: String, number: Int?) {
+        #expect(text.withBytes { $0.decimal } == number)
+    }
+
     @Test func `an excerpt says that there is more`() {
         #expect("abcdef".withBytes { $0.excerpt(3) } == "abc...")
         #expect("abcdef".withBytes { $0.excerpt(6) } == "abcdef")

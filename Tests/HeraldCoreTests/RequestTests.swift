@@ -59,6 +59,27 @@ import Testing
         #expect(RawHTTP(port: hub.port).exchange("GET /?a=%FF").hasSuffix("a is not UTF-8"))
     }
 
+    @Test func `a query is walked as it would be decoded`() throws {
+        let hub = try RunningHub { request in
+            var text = ""
+            do throws(QueryFault) {
+                try request.forEachQueryPair(fault: { $0 }) { name, value throws(QueryFault) in
+                    text += "\(name.text())=\(value.text()) "
+                }
+            } catch {
+                text = "\(error.name) \(error.what)"
+            }
+            request.answer(Response(status: 200, contentType: "text/plain", body: Array(text.utf8)))
+        }
+        let answers = [
+            "/?a=1&b=x/*&&c&a=": "a=1 b=x/* c= a= ", "/?a=1+2&b=%C3%BC&a=": "a=1 2 b=ü a= ", "/": "",
+            "/?a=%zz": "a has a malformed escape", "/?a=%FF": "a is not UTF-8",
+        ]
+        for (target, answer) in answers {
+            #expect(RawHTTP(port: hub.port).exchange("GET \(target)").hasSuffix("\r\n\r\n\(answer)"))
+        }
+    }
+
     @Test func `an event that was published is read`() throws {
         let hub = try RunningHub { request, hub in
             if request.method == .post {

@@ -33,6 +33,11 @@ typedef struct hr_buf {
 HR_MUST_CHECK hr_status hr_buf_reserve(hr_buf *buf, size_t extra);
 HR_MUST_CHECK hr_status hr_buf_append(hr_buf *buf, const void *bytes, size_t len);
 HR_MUST_CHECK hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice);
+/* Appends count slices one behind the other, all or none. */
+HR_MUST_CHECK hr_status hr_buf_append_parts(hr_buf *buf, const hr_slice *parts, size_t count);
+/* The same for an array whose length the compiler knows. */
+#define HR_BUF_APPEND_ALL(buf, parts)                                                              \
+    hr_buf_append_parts((buf), (parts), sizeof(parts) / sizeof *(parts))
 HR_MUST_CHECK hr_status hr_buf_append_u64(hr_buf *buf, uint64_t value);
 /* printf into buf; format must be a literal. */
 HR_MUST_CHECK hr_status hr_buf_appendf(hr_buf *buf, const char *format, ...)

@@ -59,7 +59,7 @@ enum CommandChecks {
     /// Where a subscription begins: at what is given, else with the next event.
     static func position(_ after: String?) throws(Problem) -> Position {
         guard let after else { return .latest }
-        return try SubscribeParameters.position(after, named: "after")
+        return try after.withBytes { text throws(Problem) in try SubscribeParameters.position(text, named: "after") }
     }
 
     /// Filters out of texts, at least one.

@@ -1,13 +1,13 @@
 import HeraldCore
 
-/// How a request to read events asks for it, before any of it is checked.
+/// How a request to read events asks for it, before its parts are held against each other.
 struct SubscribeInput: Sendable, Equatable {
-    /// The filter in the path; nil when the path has none.
-    var filter: String?
-    /// The query's pairs.
-    var query: [QueryPair] = []
-    /// The `Last-Event-ID` header.
-    var lastEventID: String?
+    /// Whether the path holds a filter.
+    var hasPathFilter = false
+    /// What the query asks for.
+    var query = SubscribeQuery()
+    /// The `Last-Event-ID` header; nil when there is none, or nothing in it.
+    var lastEventID: Position?
     /// The `Prefer` header.
     var prefer: String?
     /// The `Accept` header.
@@ -16,6 +16,55 @@ struct SubscribeInput: Sendable, Equatable {
     var wantsWebSocket = false
     /// Whether it is a HEAD request.
     var isHead = false
+}
+
+/// What the query of a request to read events asks for.
+///
+/// This is read for every poll: parameters are looked at where they lie, and only filters become texts.
+struct SubscribeQuery: Sendable, Equatable {
+    /// Where to begin.
+    private(set) var after: Position?
+    /// The seconds that a poll may be held.
+    private(set) var wait: Int?
+    /// The number of events in one answer.
+    private(set) var max: Int?
+    /// Whether a stream gets the data of events alone.
+    private(set) var isRaw = false
+    /// Filters.
+    private(set) var topics: [String] = []
+    private var hasToken = false
+
+    /// Takes a pair of the query; throws what is wrong with it. `longest`: the most seconds of a wait.
+    mutating func take(_ name: borrowing Bytes, _ value: borrowing Bytes, longest: Int) throws(Problem) {
+        if name == "after" {
+            try Self.refuse(name, ifGiven: after != nil)
+            after = try SubscribeParameters.position(value, named: "after")
+        } else if name == "wait" {
+            try Self.refuse(name, ifGiven: wait != nil)
+            wait = try Parameters.number(value, of: "wait", in: 0...longest, unit: " of seconds")
+        } else if name == "max" {
+            try Self.refuse(name, ifGiven: max != nil)
+            max = try Parameters.number(value, of: "max", in: SubscribeParameters.limitBounds, unit: " of events")
+        } else if name == "topic" {
+            topics.append(value.text())
+        } else if name == "format" {
+            try Self.refuse(name, ifGiven: isRaw)
+            guard value == "raw" else {
+                throw Problem(
+                    .badParameter, "format must be raw, not \(EscapedText.quoted(value.text(), limit: 40))")
+            }
+            isRaw = true
+        } else if name == Parameters.token {
+            try Self.refuse(name, ifGiven: hasToken)
+            hasToken = true
+        } else {
+            throw Parameters.unknown(name.text(), among: ["after", "wait", "max", "format", "topic"])
+        }
+    }
+
+    private static func refuse(_ name: borrowing Bytes, ifGiven isGiven: Bool) throws(Problem) {
+        if isGiven { throw Parameters.repeated(name.text()) }
+    }
 }
 
 /// Makes a subscription of a request to read events. Pure: the same input gives the same subscription or problem.
@@ -29,20 +78,23 @@ struct SubscribeParameters: Sendable {
     /// The events in one answer, unless asked otherwise.
     static let standardLimit = 100
 
-    private static let known = ["after", "wait", "max", "format"]
-
     /// The subscription that is asked for; throws the first thing that is wrong with it.
     func subscription(_ input: SubscribeInput) throws(Problem) -> Subscription {
-        let parameters = try Parameters(input.query, known: Self.known, repeatable: ["topic"])
-        let wait = try wait(parameters, prefer: input.prefer)
+        let wait = input.query.wait ?? min(Self.preferredWait(input.prefer) ?? 0, limits.waitSeconds)
         let transport = Self.transport(input, wait: wait)
-        let filters = try filters(input.filter, parameters.values("topic"), for: transport)
-        let position = try position(header: input.lastEventID, parameter: parameters["after"], for: transport)
+        let isStream = transport == .webSocket || transport == .serverSentEvents
+        let filters = try filters(input, for: transport)
+        // Browsers send no empty Last-Event-ID, but some clients do before their first event.
+        let position = input.lastEventID ?? input.query.after ?? (isStream ? .latest : .earliest)
         var subscription = Subscription(transport, filters: filters, position: position)
-        subscription.isRaw = try isRaw(parameters, for: transport)
-        let limit = try parameters.number("max", in: Self.limitBounds, unit: " of events")
-        try refuse(["wait", "max"], of: parameters, forStream: transport)
-        subscription.limit = UInt32(limit ?? Self.standardLimit)
+        subscription.isRaw = input.query.isRaw
+        guard isStream || !input.query.isRaw else {
+            throw Problem(.badParameter, "format=raw is for WebSockets and Server-Sent Events; a poll is always JSON")
+        }
+        if isStream, let name = input.query.wait != nil ? "wait" : input.query.max != nil ? "max" : nil {
+            throw Problem(.badParameter, "\(name) is for polls; a stream goes on until it is closed")
+        }
+        subscription.limit = UInt32(input.query.max ?? Self.standardLimit)
         if transport == .longPoll { subscription.waitMilliseconds = UInt32(clamping: wait * 1000) }
         return subscription
     }
@@ -59,7 +111,8 @@ struct SubscribeParameters: Sendable {
 
     /// Whether an `Accept` header names `text/event-stream` (RFC 9110 §12.5.1); a range such as `*/*` does not.
     static func acceptsEventStream(_ accept: String?) -> Bool {
-        guard let accept else { return false }
+        // Most accept anything, and are not looked at further.
+        guard let accept, accept.utf8.count >= "text/event-stream".utf8.count else { return false }
         return HeaderText.list(accept).contains { element in
             let parts = element.split(separator: ";").map(HeaderText.trimmed)
             guard parts.first?.lowercased() == "text/event-stream" else { return false }
@@ -72,12 +125,6 @@ struct SubscribeParameters: Sendable {
     }
 
     // MARK: Parameters
-
-    /// The seconds that a poll may be held: `wait`, else what is preferred, cut to the bound.
-    private func wait(_ parameters: Parameters, prefer: String?) throws(Problem) -> Int {
-        if let wait = try parameters.number("wait", in: 0...limits.waitSeconds, unit: " of seconds") { return wait }
-        return min(Self.preferredWait(prefer) ?? 0, limits.waitSeconds)
-    }
 
     /// The seconds in a `Prefer` header's `wait` (RFC 7240 §4.3); what cannot be used is passed over, as that is only
     /// a preference.
@@ -92,64 +139,32 @@ struct SubscribeParameters: Sendable {
         return nil
     }
 
-    private func filters(
-        _ first: String?, _ others: [String], for transport: Transport
-    ) throws(Problem) -> [FilterName] {
+    /// The filters besides that of the path, without repeats.
+    private func filters(_ input: SubscribeInput, for transport: Transport) throws(Problem) -> [FilterName] {
+        let pathCount = input.hasPathFilter ? 1 : 0
         var filters: [FilterName] = []
-        var seen: Set<FilterName> = []
-        for text in (first.map { [$0] } ?? []) + others {
+        for text in input.query.topics {
             let filter: FilterName
             do throws(NameFault) { filter = try FilterName(text) } catch { throw Problem(.badFilter, error, in: text) }
-            if seen.insert(filter).inserted { filters.append(filter) }
+            if !filters.contains(filter) { filters.append(filter) }
+            guard pathCount + filters.count <= limits.filters else {
+                var problem = Problem(.tooManyFilters, "a connection has at most \(limits.filters) filters")
+                problem.limit = limits.filters
+                throw problem
+            }
         }
-        guard !filters.isEmpty || transport == .webSocket else {
+        guard pathCount + filters.count > 0 || transport == .webSocket else {
             throw Problem(.badFilter, "there is no filter; it is the rest of the path, or ?topic=")
-        }
-        guard filters.count <= limits.filters else {
-            var problem = Problem(.tooManyFilters, "a connection has at most \(limits.filters) filters")
-            problem.limit = limits.filters
-            throw problem
         }
         return filters
     }
 
-    private func position(
-        header: String?, parameter: String?, for transport: Transport
-    ) throws(Problem) -> Position {
-        // Browsers send no empty Last-Event-ID, but some clients do before their first event.
-        let header = header.flatMap { $0.isEmpty ? nil : $0 }
-        guard let text = header ?? parameter else {
-            return transport == .webSocket || transport == .serverSentEvents ? .latest : .earliest
-        }
-        return try Self.position(text, named: header == nil ? "after" : "Last-Event-ID")
-    }
-
     /// Reads a cursor; `name` says where it was given.
-    static func position(_ text: String, named name: String) throws(Problem) -> Position {
+    static func position(_ text: borrowing Bytes, named name: String) throws(Problem) -> Position {
         if let position = Position(text) { return position }
         throw Problem(
             .badCursor,
-            "\(name) must be an event id, earliest or latest, not \(EscapedText.quoted(text, limit: 40))")
-    }
-
-    private func isRaw(_ parameters: Parameters, for transport: Transport) throws(Problem) -> Bool {
-        guard let format = parameters["format"] else { return false }
-        guard format == "raw" else {
-            throw Problem(.badParameter, "format must be raw, not \(EscapedText.quoted(format, limit: 40))")
-        }
-        guard transport == .webSocket || transport == .serverSentEvents else {
-            throw Problem(.badParameter, "format=raw is for WebSockets and Server-Sent Events; a poll is always JSON")
-        }
-        return true
-    }
-
-    private func refuse(
-        _ names: [String], of parameters: Parameters, forStream transport: Transport
-    ) throws(Problem) {
-        guard transport == .webSocket || transport == .serverSentEvents else { return }
-        for name in names where parameters[name] != nil {
-            throw Problem(.badParameter, "\(name) is for polls; a stream goes on until it is closed")
-        }
+            "\(name) must be an event id, earliest or latest, not \(EscapedText.quoted(text.text(), limit: 40))")
     }
 }
 

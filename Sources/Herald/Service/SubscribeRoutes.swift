@@ -10,7 +10,7 @@ extension Service {
             refuse(error, request)
             return
         }
-        switch request.subscribe(subscription) {
+        switch request.subscribe(subscription, filterFrom: offset) {
         case .done:
             return
         case .refused(let request, let fault):
@@ -41,12 +41,20 @@ extension Service {
         for request: borrowing Request, filterFrom offset: Int?
     ) throws(Problem) -> Subscription {
         var input = SubscribeInput()
-        do throws(QueryFault) { input.query = try request.queryPairs() } catch { throw Problem(error) }
+        try request.forEachQueryPair(fault: { Problem($0) }) { name, value throws(Problem) in
+            try input.query.take(name, value, longest: limits.waitSeconds)
+        }
         input.isHead = request.method == .head
         input.wantsWebSocket = !input.isHead && request.wantsWebSocket
         if input.wantsWebSocket, let fault = request.handshakeFault { throw Problem(fault) }
-        input.filter = offset.map { request.path.dropFirst($0).text() }
-        input.lastEventID = request.header("Last-Event-ID")?.text()
+        if let offset {
+            input.hasPathFilter = true
+            let filter = request.path.dropFirst(offset)
+            if let fault = FilterName.fault(in: filter) { throw Problem(.badFilter, fault, in: filter.text()) }
+        }
+        if let cursor = request.header("Last-Event-ID"), !cursor.isEmpty {
+            input.lastEventID = try SubscribeParameters.position(cursor, named: "Last-Event-ID")
+        }
         input.prefer = request.header("Prefer")?.text()
         input.accept = request.header("Accept")?.text()
         let subscription = try SubscribeParameters(limits: limits).subscription(input)
