@@ -133,9 +133,9 @@ def of_figure(figure, contestants):
 
 
 def judged(contestants):
-    """Herald; of its variants all but the first, which the others are compared with."""
+    """Herald; of its variants not the first, which the others are compared with."""
     ours = [contestant for contestant in contestants if contestant.server.name == "herald"]
-    return ours[1:] if ours and ours[0].variant else ours
+    return [item for item in ours[1:] if item.variant.is_judged] if ours and ours[0].variant else ours
 
 
 def verdict(figure, contestant, values):
@@ -207,10 +207,8 @@ def verdict_text(figure, contestant):
 
 def fault_text(contestant):
     faults = contestant["faults"]
-    if not faults:
-        return ""
-    text = ", ".join(f"{faults.get(name, 0):,}" for name in ("lost", "repeated", "disordered"))
-    return text + (f"; {faults['stalls']} stalls" if faults.get("stalls") else "")
+    parts = [", ".join(f"{faults[name]:,}" for name in ("lost", "repeated", "disordered"))] if "lost" in faults else []
+    return "; ".join(parts + ([f"{faults['stalls']} stalls"] if faults.get("stalls") else []))
 
 
 def generator_text(contestant):

@@ -130,8 +130,6 @@ def generator_flags(options, scenario, contestant, size):
     timed = {"warm-up": WARM_UP_SECONDS, "seconds": seconds}
     if scenario.mode == "idle":
         timed = {"seconds": seconds}
-    elif scenario.mode == "catchup":
-        timed = {}
     flags = {"dialect": contestant.server.dialect, **timed, **contestant.server.load_flags(scenario.mode)}
     flags |= scenario.load | (contestant.variant.load if contestant.variant else {})
     return flags | ({"subscribers": size} if size else {})
