@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,10 @@ def compiled(folder, name):
     return str(path)
 
 
+def given_or_compiled(given, folder, name):
+    return servers.existing(given, f"--{name} names a compiled one") if given else compiled(folder, name)
+
+
 def generator_flags(options, scenario, contestant, size):
     """What the scenario asks for, last, so that it can name paths of its own."""
     seconds = options.seconds or scenario.seconds
@@ -154,9 +159,12 @@ def run_generator(options, scenario, flags, port, pid, processor):
         said = done.stderr.strip().splitlines()
         raise servers.Failed(said[-1] if said else f"the generator ended with status {done.returncode}")
     try:
-        return json.loads(done.stdout)
+        result = json.loads(done.stdout)
     except ValueError:
-        raise servers.Failed("the generator's answer is not JSON") from None
+        result = None
+    if not isinstance(result, dict):
+        raise servers.Failed("the generator's answer is not a JSON object")
+    return result
 
 
 def measure_once(options, scenario, contestant, processors, size):
@@ -229,6 +237,8 @@ def write_all(options, run):
 
 def main():
     options = arguments()
+    # An end from outside, too, ends the server that runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("run.py: ended by a signal"))
     if options.list:
         for scenario in scenarios.SCENARIOS:
             print(f"{scenario.name:14} {scenario.group:6} {scenario.title}")
@@ -237,10 +247,10 @@ def main():
     descriptors = raise_descriptor_limit()
     wanted = scenarios.chosen(options.only, options.group)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        options.load = options.load or compiled(folder, "load")
-        if "floor" in options.servers:
-            options.floor = options.floor or compiled(folder, "floor")
         try:
+            options.load = given_or_compiled(options.load, folder, "load")
+            if "floor" in options.servers:
+                options.floor = given_or_compiled(options.floor, folder, "floor")
             chosen_servers = [server(options) for name, server in servers.KNOWN.items() if name in options.servers]
         except servers.Failed as failure:
             sys.exit(f"run.py: {failure}")
@@ -248,9 +258,7 @@ def main():
         run = report.of_run(options, versions, processors, descriptors, compiler())
         for scenario in wanted:
             if set(scenario.servers) & set(options.servers):
-                run["scenarios"].append(
-                    run_scenario(options, scenario, chosen_servers, processors, descriptors)
-                )
+                run["scenarios"].append(run_scenario(options, scenario, chosen_servers, processors, descriptors))
                 run["load_after"] = os.getloadavg()
                 write_all(options, run)
     print(report.markdown(run))
@@ -258,4 +266,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("run.py: interrupted")

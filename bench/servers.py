@@ -72,6 +72,13 @@ class Failed(Exception):
     """A measurement that cannot be made, or whose numbers must not be shown."""
 
 
+def existing(program, advice):
+    found = shutil.which(program)
+    if not found:
+        raise Failed(f"{program} is no program; {advice}")
+    return os.path.abspath(found)
+
+
 class Floor:
     """The smallest program that answers the same requests with the same bytes: bench/floor."""
 
@@ -102,7 +109,7 @@ class Herald:
     dialect = "herald"
 
     def __init__(self, options):
-        self.program = options.herald
+        self.program = existing(options.herald, "`make build` builds it; --herald names another")
         self.more = shlex.split(options.herald_args)
 
     def command(self, port, _folder, scenario, variant):
@@ -198,9 +205,8 @@ def pinned(processors):
     return lambda: os.sched_setaffinity(0, processors)
 
 
-def last_line(path):
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+def first_line(path):
+    return Path(path).read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0]
 
 
 def wait_until_open(port, process, name):
@@ -246,7 +252,7 @@ def running(server, scenario, variant, processors):
             wait_until_open(port, process, server.name)
             yield port, process.pid
         except Failed as failure:
-            said = last_line(complaints)
+            said = first_line(complaints)
             raise Failed(f"{failure}; {server.name} said: {said}" if said else str(failure)) from None
         finally:
             stop(process)
