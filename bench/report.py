@@ -290,7 +290,7 @@ def about_run(contestant):
 
     length = contestant["bytes_per_delivery"]
     return [
-        share("server_cpu_share") + (" of two" if contestant["on_both_processors"] else ""),
+        share("server_cpu_share") + (" on two" if contestant["on_both_processors"] else ""),
         share("kernel_share"),
         "" if length is None else f"{length:.0f}",
         fault_text(contestant),
