@@ -1,0 +1,54 @@
+#include "inbox.h"
+
+#include "base.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+/* No more at once: what else is ready should not have to wait long. */
+#define READ_LEN (64 << 10)
+
+static char buffer[MESSAGE_MAX + READ_LEN];
+
+bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *len) {
+    if (inbox->rest_len > 0) {
+        memcpy(buffer, inbox->rest, inbox->rest_len);
+    }
+    ssize_t got = recv(fd, buffer + inbox->rest_len, READ_LEN, 0);
+    if (got == 0) {
+        die("the server closed the connection of a %s", whose);
+    }
+    if (got < 0 && errno != EAGAIN && errno != EINTR) {
+        die("reading for a %s: %s", whose, strerror(errno));
+    }
+    inbox->is_full = got == READ_LEN;
+    *bytes = buffer;
+    *len = inbox->rest_len + (got > 0 ? (size_t)got : 0);
+    return got > 0;
+}
+
+bool inbox_has_more(const inbox *inbox, uint32_t events) {
+    return inbox->is_full || (events & EPOLLRDHUP) != 0;
+}
+
+void inbox_keep(inbox *inbox, const char *bytes, size_t len) {
+    if (len > MESSAGE_MAX) {
+        die("a message of more than %u bytes", MESSAGE_MAX);
+    }
+    if (len > inbox->rest_cap) {
+        inbox->rest = must_alloc(inbox->rest, len);
+        inbox->rest_cap = len;
+    }
+    if (len > 0) {
+        memcpy(inbox->rest, bytes, len);
+    }
+    inbox->rest_len = len;
+}
+
+void inbox_free(inbox *inbox) {
+    free(inbox->rest);
+    *inbox = (struct inbox){0};
+}

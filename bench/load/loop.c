@@ -1,0 +1,86 @@
+#define _GNU_SOURCE
+#include "loop.h"
+
+#include "base.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define READY_COUNT_MAX 512
+#define PATIENCE_S 10
+
+void loop_init(loop *loop) {
+    struct rlimit files;
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll < 0 || getrlimit(RLIMIT_NOFILE, &files) != 0) {
+        die("opening: %s", strerror(errno));
+    }
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    /* Events are due to the microsecond; the kernel's usual slack is 50. */
+    (void)prctl(PR_SET_TIMERSLACK, 1UL);
+}
+
+static void control(const loop *loop, int operation, int fd, uint32_t events, source *source) {
+    struct epoll_event event = {.events = events, .data = {.ptr = source}};
+    if (epoll_ctl(loop->epoll, operation, fd, &event) != 0) {
+        die("watching a socket: %s", strerror(errno));
+    }
+}
+
+void loop_watch(const loop *loop, int fd, uint32_t events, source *source) {
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+        die("watching a socket: %s", strerror(errno));
+    }
+    control(loop, EPOLL_CTL_ADD, fd, events, source);
+}
+
+void loop_change(const loop *loop, int fd, uint32_t events, source *source) {
+    control(loop, EPOLL_CTL_MOD, fd, events, source);
+}
+
+void loop_turn(const loop *loop, uint64_t until_ns) {
+    struct epoll_event ready[READY_COUNT_MAX];
+    uint64_t now = now_ns();
+    uint64_t wait = until_ns > now ? until_ns - now : 0;
+    struct timespec timeout = {.tv_sec = (time_t)(wait / NS_PER_S),
+                               .tv_nsec = (long)(wait % NS_PER_S)};
+    int count = epoll_pwait2(loop->epoll, ready, READY_COUNT_MAX, &timeout, NULL);
+    if (count < 0 && errno != EINTR) {
+        die("waiting: %s", strerror(errno));
+    }
+    for (int i = 0; i < count; i++) {
+        source *source = ready[i].data.ptr;
+        source->on_ready(source, ready[i].events);
+    }
+}
+
+int connect_to(uint16_t port, uint32_t from) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr = {htonl((127u << 24 | 1u << 8) + from)}};
+    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
+        die("opening a socket: %s", strerror(errno));
+    }
+    if (from > 0 && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one) != 0 ||
+                     bind(fd, (const struct sockaddr *)&own, sizeof own) != 0)) {
+        die("binding a socket: %s", strerror(errno));
+    }
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        die("connecting to port %u: %s", port, strerror(errno));
+    }
+    return fd;
+}

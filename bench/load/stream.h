@@ -1,0 +1,70 @@
+/* A subscriber's connection: opens it by WebSocket, Server-Sent Events or long-poll, and takes the
+ * events out of what comes.
+ *
+ * A long-poll is asked again as soon as its answer has been read, from the position that the answer
+ * told. Herald and the floor are asked once for their position before, so that no event is missed
+ * from the moment in which the stream is open; Nchan has no such request. */
+#ifndef STREAM_H
+#define STREAM_H
+
+#include "http.h"
+#include "inbox.h"
+#include "loop.h"
+#include "options.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUEST_MAX 2048u
+
+typedef struct stream stream;
+
+/* wire_len is the event's share of what came: all of a frame or block; of a long-poll's answer the
+ * first event has all, and the others 0. */
+typedef void stream_on_event_fn(void *context, stream *stream, uint64_t counter, size_t wire_len);
+
+/* What streams that differ only in their topic have in common. */
+typedef struct stream_kind {
+    uint32_t transport;
+    uint32_t dialect;
+    uint32_t port;
+    const char *path;
+    bool is_from_earliest;
+    stream_on_event_fn *on_event;
+    void *context;
+    answer_head head; /* of the answer that came last */
+    char poll[REQUEST_MAX];
+    size_t poll_len; /* of the long-poll that follows on that answer; 0 if it is not written */
+    uint32_t poll_topic;
+} stream_kind;
+
+struct stream {
+    source source; /* first: the loop knows no more of it */
+    int fd;
+    bool is_open; /* the server has agreed */
+    uint32_t topic;
+    stream_kind *kind;
+    inbox inbox;
+};
+
+stream_kind stream_kind_of(const options *options, stream_on_event_fn *on_event, void *context);
+
+/* Connects and asks, without waiting for the answer. */
+void stream_begin(stream *stream, stream_kind *kind, uint32_t topic);
+
+/* Reads once and hands on what is whole. False if nothing came. */
+bool stream_read(stream *stream);
+
+/* Begins, waits until the stream is open and puts it into the loop. */
+void stream_open(stream *stream, stream_kind *kind, uint32_t topic, const loop *loop);
+
+void stream_close(stream *stream);
+
+/* Writes the request that opens a WebSocket or a stream of events; returns its length. */
+size_t stream_request(const stream_kind *kind, uint32_t topic, char *out, size_t cap);
+
+/* The status by which the server agrees to it. */
+uint32_t stream_status(const stream_kind *kind);
+
+#endif
