@@ -59,7 +59,7 @@ test-clients: build setup-test ## Runs clients we did not write against the rele
 tidy: setup-build ## Checks form: Swift, C, shell and Python sources, and the rules in TidyTests
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
 	@if command -v clang-format >/dev/null && [ -e .clang-format ]; then \
-		git ls-files -z --cached --others --exclude-standard 'CModules/*.c' 'CModules/*.h' 'Tests/*.c' 'Tests/*.h' 'bench/*.c' \
+		git ls-files -z --cached --others --exclude-standard 'CModules/*.c' 'CModules/*.h' 'Tests/*.c' 'Tests/*.h' 'bench/*.c' 'bench/*.h' \
 			| xargs -0 -r clang-format --dry-run --Werror; \
 	else echo "tidy: no clang-format here; C's form was not checked"; fi
 	@for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
@@ -93,8 +93,10 @@ measure: build setup-test ## Measures memory per idle connection, and what a sta
 	$(PYTHON) Tests/Clients/measure_idle.py --json $(ARTIFACTS)/measure/idle.json
 	$(PYTHON) Tests/Clients/measure_stall.py --json $(ARTIFACTS)/measure/stall.json
 
-bench: build setup-bench ## Compares fan-out with nginx and Nchan side by side; flags of bench/run.py in ARGS
-	python3 bench/run.py --json $(ARTIFACTS)/bench/fanout.json --markdown $(ARTIFACTS)/bench/fanout.md $(ARGS)
+bench: build setup-bench ## Compares with the floor and with nginx and Nchan side by side; flags of bench/run.py in ARGS
+	@mkdir -p $(ARTIFACTS)/bench
+	python3 bench/run.py --json $(ARTIFACTS)/bench/bench.json --markdown $(ARTIFACTS)/bench/bench.md \
+		--svg $(ARTIFACTS)/bench/bench.svg $(ARGS)
 
 clean: ## Removes everything that was built
 	rm -rf .build .build-asan .build-tsan .venv artifacts
