@@ -129,10 +129,17 @@ static void run_ready(hr_home *home) {
 /* A step for each of the readers at the front; who is not done goes to the end, so that a long
  * replay takes turns with the others. */
 static void run_catching(hr_home *home) {
+    if (hr_list_empty(&home->catching)) {
+        return;
+    }
+    uint64_t end = hr_time_mono_ns() + HR_CATCH_UP_NS;
     for (unsigned i = 0; i < HR_CATCH_UP_MAX && !hr_list_empty(&home->catching); i++) {
         hr_reader *reader = HR_CONTAINER_OF(home->catching.next, hr_reader, link);
         hr_link_remove(&reader->link);
         hr__reader_step(reader);
+        if (hr_time_mono_ns() >= end) {
+            return;
+        }
     }
 }
 

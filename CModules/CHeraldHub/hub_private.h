@@ -13,7 +13,10 @@
 
 #define HR_BATCH_MAX 256     /* events read from the log at a time */
 #define HR_LIVE_ROUND_MAX 16 /* batches a turn: input must not wait for an endless publisher */
-#define HR_CATCH_UP_MAX 32   /* readers that catch up a step each in a turn */
+#define HR_CATCH_UP_MAX 32   /* steps of readers that catch up in a turn */
+/* A turn's catching up ends after the step in which so much time has passed: publishers and live
+ * readers of the loop wait for it. */
+#define HR_CATCH_UP_NS 250000u
 #define HR_CATCH_UP_BYTES 131072u
 #define HR_POLL_BYTES_MAX 1048576u /* of events in one poll answer, but for the first event */
 #define HR_POLL_COUNT_MAX 1000u    /* events in one poll answer */
