@@ -137,7 +137,10 @@ def generator_flags(options, scenario, contestant, size):
         timed = {"seconds": seconds}
     flags = {"dialect": contestant.server.dialect, **timed, **contestant.server.load_flags(scenario.mode)}
     flags |= scenario.load | (contestant.variant.load if contestant.variant else {})
-    return flags | ({"subscribers": size} if size else {})
+    # A generator that spins would take the second processor from a server that runs on both. Variants are compared
+    # with each other, so it waits in the same way for all of them.
+    shares = any(contestant.server.is_on_both(variant) for variant in scenario.variants or (None,))
+    return flags | ({"subscribers": size} if size else {}) | ({"wait": "sleep"} if shares else {})
 
 
 def run_generator(options, scenario, flags, port, pid, processor):

@@ -5,10 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool hr_slice_equal(hr_slice a, hr_slice b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 static unsigned char lower(char c) {
     unsigned char u = (unsigned char)c;
     return (u >= 'A' && u <= 'Z') ? (unsigned char)(u | 0x20u) : u;
@@ -19,16 +15,11 @@ bool hr_slice_equal_nocase(hr_slice a, hr_slice b) {
         return false;
     }
     for (size_t i = 0; i < a.len; i++) {
-        if (lower(a.data[i]) != lower(b.data[i])) {
+        if (a.data[i] != b.data[i] && lower(a.data[i]) != lower(b.data[i])) {
             return false;
         }
     }
     return true;
-}
-
-bool hr_slice_has_prefix(hr_slice slice, hr_slice prefix) {
-    return slice.len >= prefix.len &&
-           (prefix.len == 0 || memcmp(slice.data, prefix.data, prefix.len) == 0);
 }
 
 int hr_slice_compare(hr_slice a, hr_slice b) {
@@ -40,11 +31,7 @@ int hr_slice_compare(hr_slice a, hr_slice b) {
     return a.len < b.len ? -1 : a.len > b.len;
 }
 
-hr_status hr_buf_reserve(hr_buf *buf, size_t extra) {
-    HR_ASSERT(buf->len <= buf->cap);
-    if (extra <= buf->cap - buf->len) {
-        return HR_OK;
-    }
+hr_status hr__buf_grow(hr_buf *buf, size_t extra) {
     if (extra > SIZE_MAX / 2 - buf->len) {
         return HR_ENOMEM;
     }
@@ -60,23 +47,6 @@ hr_status hr_buf_reserve(hr_buf *buf, size_t extra) {
     buf->data = data;
     buf->cap = cap;
     return HR_OK;
-}
-
-hr_status hr_buf_append(hr_buf *buf, const void *bytes, size_t len) {
-    if (len == 0) {
-        return HR_OK;
-    }
-    hr_status status = hr_buf_reserve(buf, len);
-    if (status != HR_OK) {
-        return status;
-    }
-    memcpy(buf->data + buf->len, bytes, len);
-    buf->len += len;
-    return HR_OK;
-}
-
-hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice) {
-    return hr_buf_append(buf, slice.data, slice.len);
 }
 
 hr_status hr_buf_append_parts(hr_buf *buf, const hr_slice *parts, size_t count) {

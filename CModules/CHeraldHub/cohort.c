@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So many are sorted on the stack. */
+#define HR_FEW_FILTERS 8u
+
 static int order_of(const void *a, const void *b) {
     return hr_slice_compare(*(const hr_slice *)a, *(const hr_slice *)b);
 }
 
-/* What tells cohorts apart, as bytes: the kind of reader, then the filters in order. */
-static hr_status build_key(hr_buf *out, const hr_reader *reader, hr__answer_style style,
-                           const hr_slice *sorted, size_t count) {
+hr_status hr__cohort_key(hr_buf *out, const hr_reader *reader, hr__answer_style style,
+                         const hr_slice *sorted, size_t count) {
     bool is_poll = reader->transport == HR_LONGPOLL || reader->transport == HR_SHORTPOLL;
     const char kind[] = {
         (char)reader->transport,
@@ -159,30 +161,34 @@ static hr_status open_or_make_room(hr_home *home, hr_slice key, hr_transport tra
 
 hr_status hr__cohort_find(hr_home *home, const hr_reader *reader, const hr_slice *filters,
                           size_t count, hr__answer_style style, hr_cohort **out) {
-    hr_slice *sorted = malloc((count == 0 ? 1 : count) * sizeof *sorted);
+    hr_slice few[HR_FEW_FILTERS];
+    hr_slice *sorted = count <= HR_FEW_FILTERS ? few : malloc(count * sizeof *sorted);
     if (sorted == NULL) {
         return HR_ENOMEM;
     }
     size_t distinct = 0;
     memcpy(sorted, filters, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, order_of);
+    if (count > 1) {
+        qsort(sorted, count, sizeof *sorted, order_of);
+    }
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || !hr_slice_equal(sorted[i], sorted[distinct - 1])) {
             sorted[distinct++] = sorted[i];
         }
     }
-    hr_buf key = {0};
+    hr_buf *key = &home->key;
     hr_cohort *cohort = NULL;
+    key->len = 0;
     hr_status status = distinct > home->hub->config.filters_per_reader_max ? HR_ELIMIT : HR_OK;
     if (status == HR_OK) {
-        status = build_key(&key, reader, style, sorted, distinct);
+        status = hr__cohort_key(key, reader, style, sorted, distinct);
     }
     if (status == HR_OK) {
-        cohort = hr_map_get(&home->cohorts, hr_buf_slice(&key));
+        cohort = hr_map_get(&home->cohorts, hr_buf_slice(key));
     }
     if (status == HR_OK && cohort == NULL) {
-        status = open_or_make_room(home, hr_buf_slice(&key), (hr_transport)reader->transport,
-                                   sorted, distinct, &cohort);
+        status = open_or_make_room(home, hr_buf_slice(key), (hr_transport)reader->transport, sorted,
+                                   distinct, &cohort);
         if (status == HR_OK) {
             cohort->encoding = reader->encoding;
             cohort->resumed = reader->resume != HR__RESUME_NONE;
@@ -190,8 +196,9 @@ hr_status hr__cohort_find(hr_home *home, const hr_reader *reader, const hr_slice
             cohort->poll_max = reader->poll_max;
         }
     }
-    hr_buf_fini(&key);
-    free(sorted);
+    if (sorted != few) {
+        free(sorted);
+    }
     if (status == HR_OK) {
         *out = cohort;
     }

@@ -18,6 +18,7 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
     HR_MAGIC_SET(home, HR_HOME_MAGIC);
     home->hub = hub;
     home->index = index;
+    home->receipt_ms = -1; /* no text yet */
     hr_status status = hr_loop_new(index, hr__home_turn, home, &home->loop);
     if (status != HR_OK) {
         free(home);
@@ -65,6 +66,12 @@ void hr__home_free(hr_home **handle) {
     hr_buf_fini(&home->out);
     hr_buf_fini(&home->scratch);
     hr_buf_fini(&home->body);
+    hr_buf_fini(&home->key);
+    hr_buf_fini(&home->repeat.key);
+    hr_buf_fini(&home->repeat.answer);
+    for (unsigned i = 0; i < HR_HEAD_COUNT; i++) {
+        hr_buf_fini(&home->heads[i].text);
+    }
     HR_MAGIC_CLEAR(home);
     free(home);
 }

@@ -39,8 +39,8 @@ const char *hr__status_phrase(unsigned status) {
 }
 
 /* The Date header's value (RFC 9110 §5.6.7), made once a second. */
-static hr_slice date_text(hr_home *home) {
-    int64_t now_s = hr_time_wall_ms() / 1000;
+hr_slice hr__date(hr_home *home) {
+    int64_t now_s = hr_loop_time_now(home->loop).wall_ms / 1000;
     if (now_s != home->date_s || home->date_len == 0) {
         static const char days[] = "SunMonTueWedThuFriSat";
         static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -61,10 +61,9 @@ static hr_slice date_text(hr_home *home) {
     return (hr_slice){home->date, home->date_len};
 }
 
-hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
+static hr_status make_head(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style,
+                           hr_slice date) {
     const char *phrase = hr__status_phrase(status);
-    HR_ASSERT(status >= 100 && status <= 599);
-    hr__count(&home->stats.answers[status / 100 - 1], 1);
     const char code[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
                          (char)('0' + status % 10), ' '};
     hr_slice connection = HR_LIT("");
@@ -79,10 +78,31 @@ hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer
                               HR_LIT("\r\nServer: "),
                               home->hub->config.server_name,
                               HR_LIT("\r\nDate: "),
-                              date_text(home),
+                              date,
                               connection,
                               HR_LIT("\r\n")};
     return HR_BUF_APPEND_ALL(out, parts);
+}
+
+/* Most answers of a second begin alike. */
+hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
+    HR_ASSERT(status >= 100 && status <= 599);
+    hr__count(&home->stats.answers[status / 100 - 1], 1);
+    hr_slice date = hr__date(home);
+    hr__head *head = &home->heads[status % HR_HEAD_COUNT];
+    if (head->status != status || head->date_s != home->date_s ||
+        head->style.http10 != style.http10 || head->style.keep_alive != style.keep_alive) {
+        head->status = 0;
+        head->text.len = 0;
+        hr_status made = make_head(home, &head->text, status, style, date);
+        if (made != HR_OK) {
+            return made;
+        }
+        head->status = status;
+        head->style = style;
+        head->date_s = home->date_s;
+    }
+    return hr_buf_append_slice(out, hr_buf_slice(&head->text));
 }
 
 /* Answers what cannot be handed to the handler, and ends the connection: after a fault of the
@@ -198,8 +218,7 @@ static void dispatch(hr_session *session) {
         .keep_alive = hr_http1_keep_alive(http) && !home->draining,
         .head_only = hr_http1_method(http) == HR_HTTP_HEAD,
     };
-    session->mode = HR_MODE_REQUEST;
-    hr_timer_cancel(hr_loop_wheel(home->loop), &session->timer);
+    session->mode = HR_MODE_REQUEST; /* its timer does nothing */
     if (hr_target_split(hr_http1_target(http), &path, &request->query) != HR_OK ||
         hr_percent_decode(path, false, &request->path) != HR_OK) {
         refuse_target(request);

@@ -156,11 +156,25 @@ uint64_t hr_hub_probe_age_ms(hr_hub *hub) {
     return oldest == 0 ? UINT64_MAX : (now - oldest) / 1000000u;
 }
 
+/* NULL: the thread is none of the hub's loops. */
+static hr_home *current_home(const hr_hub *hub) {
+    const hr_loop *current = hr_loop_current();
+    for (unsigned i = 0; current != NULL && i < hub->home_count; i++) {
+        if (hub->homes[i]->loop == current) {
+            return hub->homes[i];
+        }
+    }
+    return NULL;
+}
+
 hr_status hr_hub_publish(hr_hub *hub, const hr_publication *publications, size_t count,
                          hr_receipt *receipts, size_t *failed_index) {
     HR_CHECK(hub, HR_HUB_MAGIC);
-    hr_status status = hr_log_append(hub->log, publications, count, hr_time_wall_ms(),
-                                     hr_time_mono_ns(), receipts, failed_index);
+    hr_home *home = current_home(hub);
+    hr_loop_time now = home != NULL ? hr_loop_time_now(home->loop)
+                                    : (hr_loop_time){hr_time_wall_ms(), hr_time_mono_ns()};
+    hr_status status = hr_log_append(hub->log, publications, count, now.wall_ms, now.mono_ns,
+                                     receipts, failed_index);
     if (status != HR_OK) {
         return status;
     }
@@ -168,15 +182,12 @@ hr_status hr_hub_publish(hr_hub *hub, const hr_publication *publications, size_t
     for (size_t i = 0; i < count; i++) {
         bytes += publications[i].data.len;
     }
-    hr_loop *current = hr_loop_current();
-    for (unsigned i = 0; i < hub->home_count; i++) {
-        if (hub->homes[i]->loop == current) {
-            hr__count(&hub->homes[i]->stats.published_events, count);
-            hr__count(&hub->homes[i]->stats.published_bytes, bytes);
-            return HR_OK;
-        }
+    if (home != NULL) {
+        hr__count(&home->stats.published_events, count);
+        hr__count(&home->stats.published_bytes, bytes);
+    } else {
+        atomic_fetch_add_explicit(&hub->outside_events, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(&hub->outside_bytes, bytes, memory_order_relaxed);
     }
-    atomic_fetch_add_explicit(&hub->outside_events, count, memory_order_relaxed);
-    atomic_fetch_add_explicit(&hub->outside_bytes, bytes, memory_order_relaxed);
     return HR_OK;
 }

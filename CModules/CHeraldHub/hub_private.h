@@ -42,6 +42,35 @@ typedef struct hr__answer_style {
     bool head_only;
 } hr__answer_style;
 
+/* The beginning of an answer's head, up to and with Connection, as it was made last. */
+typedef struct hr__head {
+    unsigned status; /* 0: none */
+    hr__answer_style style;
+    int64_t date_s;
+    hr_buf text;
+} hr__head;
+
+#define HR_HEAD_COUNT 4u
+
+#define HR_REPEAT_COUNT_MAX 64u
+#define HR_REPEAT_LEN_MAX 65536u
+
+/* The last answer to a poll, and what it answered: polls that ask the same of a log that has not
+ * moved get the same bytes. Most do, when many readers of a topic come back at once. */
+typedef struct hr__repeat {
+    bool is_valid;
+    uint64_t version; /* of the log */
+    uint64_t cursor;
+    uint64_t gap_seen;
+    uint64_t until;
+    int64_t date_s;
+    hr_buf key; /* as a cohort's: kind of answer and filters */
+    hr_buf answer;
+    size_t payload_len;
+    size_t count;
+    uint64_t appended_ns[HR_REPEAT_COUNT_MAX];
+} hr__repeat;
+
 /* A position in the log, and what it is read for. Stands inside its session.
  * Invariant: LIVE readers stand at home->live_cursor; cursor is theirs only in the other states. */
 struct hr_reader {
@@ -167,14 +196,19 @@ struct hr_home {
     hr_buf out;     /* answers are put together here */
     hr_buf scratch; /* batches of frames */
     hr_buf body;
+    hr_buf key; /* of the cohort that is looked for */
+    hr__repeat repeat;
     hr_http1 *spare_http[HR_SPARE_COUNT];
     unsigned spare_http_count;
     hr_request *spare_request;
     uint64_t random;
+    int64_t receipt_ms; /* whose text receipt_time is: mostly the last receipt's, too */
+    char receipt_time[HR_TIME_TEXT_LEN];
     int64_t date_s;
     char date[32];
     size_t date_len;
-    hr_stats stats; /* by hr__count alone; read by any thread */
+    hr__head heads[HR_HEAD_COUNT]; /* by status */
+    hr_stats stats;                /* by hr__count alone; read by any thread */
 };
 
 struct hr_hub {
@@ -225,6 +259,9 @@ hr_http1 *hr__home_http_take(hr_home *home);
 void hr__home_http_give(hr_home *home, hr_http1 *http);
 
 /* cohort.c */
+/* Appends what tells cohorts apart: the kind of reader, then the filters, in order. */
+HR_MUST_CHECK hr_status hr__cohort_key(hr_buf *out, const hr_reader *reader, hr__answer_style style,
+                                       const hr_slice *sorted, size_t count);
 HR_MUST_CHECK hr_status hr__cohort_find(hr_home *home, const hr_reader *reader,
                                         const hr_slice *filters, size_t count,
                                         hr__answer_style style, hr_cohort **out);
@@ -279,7 +316,10 @@ HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequ
 /* poll.c */
 /* Answers a short-poll at once; the session's reader holds its position and what it resumes. */
 void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription);
-void hr__poll_answer(hr_session *session, hr_event **events, size_t count, const hr_read *read);
+/* version: the log's, from before read was read. */
+void hr__poll_answer(hr_session *session, hr_event **events, const hr_read *read, uint64_t version);
+/* Answers a held poll that catches up as the one before, if it asks the same; false: it does not. */
+bool hr__poll_repeat(hr_session *session, uint64_t until);
 void hr__poll_timeout(hr_session *session);
 HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events,
                                        size_t count, uint64_t next, hr_slice outcome, hr_slice etag,
@@ -292,6 +332,8 @@ void hr__ws_input(hr_session *session, char *bytes, size_t len);
 void hr__http_input(hr_session *session, char *bytes, size_t len);
 void hr__http_refuse(hr_session *session, unsigned status, const char *slug, const char *title,
                      const char *detail);
+/* The Date header's value; home->date_s tells it from others. */
+hr_slice hr__date(hr_home *home);
 /* Appends status line and the headers every answer has. */
 HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status,
                                        hr__answer_style style);

@@ -105,21 +105,91 @@ static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count)
     return len;
 }
 
-static void count_events(hr_home *home, const hr_reader *reader, hr_event **events, size_t count,
-                         size_t payload_len, size_t answer_len) {
+/* Counts an answer of events that were appended at these times. */
+static void count_answer(hr_home *home, const hr_reader *reader, const uint64_t *appended_ns,
+                         size_t count, size_t payload_len, size_t answer_len) {
     hr_transport_stats *stats = hr__stats_of(home, reader);
-    uint64_t now = hr_time_mono_ns();
+    hr__count(&stats->polls[count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
     if (count == 0) {
         return;
     }
+    uint64_t now = hr_time_mono_ns();
     hr__count(&stats->deliveries, count);
     hr__count(&stats->payload_bytes, payload_len);
     hr__count(&stats->overhead_bytes, answer_len - payload_len);
     for (size_t i = 0; i < count; i++) {
-        uint64_t since = events[i]->appended_ns;
+        uint64_t since = appended_ns[i];
         hr__histogram_add(&stats->latency, now > since ? now - since : 0, 1);
     }
 }
+
+/* Counts the answer in home->out. */
+static void count_events(hr_home *home, const hr_reader *reader, hr_event **events, size_t count,
+                         size_t payload_len) {
+    uint64_t appended_ns[HR_POLL_COUNT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        appended_ns[i] = events[i]->appended_ns;
+    }
+    count_answer(home, reader, appended_ns, count, payload_len, home->out.len);
+}
+
+/* Repeats. ------------------------------------------------------------------------------------- */
+
+/* Whether repeat answers what is asked by key. What a reset tells is each reader's own. */
+static bool repeats(hr_session *session, hr_slice key, uint64_t until) {
+    hr_home *home = session->home;
+    const hr__repeat *repeat = &home->repeat;
+    const hr_reader *reader = &session->reader;
+    (void)hr__date(home);
+    return repeat->is_valid && reader->resume != HR__RESUME_RESET &&
+           repeat->cursor == reader->cursor && repeat->gap_seen == reader->gap_seen &&
+           repeat->until == until && repeat->date_s == home->date_s &&
+           repeat->version == hr_log_version(home->hub->log) && !session->style.head_only &&
+           hr_slice_equal(hr_buf_slice(&repeat->key), key);
+}
+
+static void write_repeat(hr_session *session) {
+    hr_home *home = session->home;
+    const hr__repeat *repeat = &home->repeat;
+    hr__count(&home->stats.answers[200 / 100 - 1], 1);
+    if (session->reader.resume == HR__RESUME_CURSOR) {
+        hr__count(&hr__stats_of(home, &session->reader)->resumes[HR_RESUMED], 1);
+    }
+    count_answer(home, &session->reader, repeat->appended_ns, repeat->count, repeat->payload_len,
+                 repeat->answer.len);
+    hr_conn_write(&session->conn, repeat->answer.data, repeat->answer.len);
+}
+
+/* Keeps home->out, which answers the reader by read. version: the log's from before the read, so
+ * that a change in between makes it useless. */
+static void keep_repeat(hr_session *session, hr_slice key, const hr_read *read, hr_event **events,
+                        size_t payload_len, uint64_t version) {
+    hr_home *home = session->home;
+    hr__repeat *repeat = &home->repeat;
+    const hr_reader *reader = &session->reader;
+    repeat->is_valid = false;
+    repeat->key.len = 0;
+    repeat->answer.len = 0;
+    if (read->gap.found || reader->resume == HR__RESUME_RESET || session->style.head_only ||
+        read->count > HR_REPEAT_COUNT_MAX || home->out.len > HR_REPEAT_LEN_MAX ||
+        hr_buf_append_slice(&repeat->key, key) != HR_OK ||
+        hr_buf_append_slice(&repeat->answer, hr_buf_slice(&home->out)) != HR_OK) {
+        return;
+    }
+    repeat->is_valid = true;
+    repeat->version = version;
+    repeat->cursor = reader->cursor;
+    repeat->gap_seen = reader->gap_seen;
+    repeat->until = read->until;
+    repeat->date_s = home->date_s;
+    repeat->payload_len = payload_len;
+    repeat->count = read->count;
+    for (size_t i = 0; i < read->count; i++) {
+        repeat->appended_ns[i] = events[i]->appended_ns;
+    }
+}
+
+/* Answers. ------------------------------------------------------------------------------------- */
 
 /* Builds the whole answer into home->out. */
 static hr_status build_page(hr_session *session, hr_event **events, size_t count,
@@ -143,20 +213,35 @@ static hr_status build_page(hr_session *session, hr_event **events, size_t count
     return status;
 }
 
-void hr__poll_answer(hr_session *session, hr_event **events, size_t count, const hr_read *read) {
+void hr__poll_answer(hr_session *session, hr_event **events, const hr_read *read,
+                     uint64_t version) {
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
     size_t payload_len = 0;
-    hr_status status = build_page(session, events, count, read, (hr_slice){NULL, 0}, &payload_len);
+    hr_status status =
+        build_page(session, events, read->count, read, (hr_slice){NULL, 0}, &payload_len);
+    if (status == HR_OK) {
+        keep_repeat(session, reader->cohort->key, read, events, payload_len, version);
+        count_events(home, reader, events, read->count, payload_len);
+    }
     hr__reader_close(reader);
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
-    hr__count(&hr__stats_of(home, reader)->polls[count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
-    count_events(home, reader, events, count, payload_len, home->out.len);
     hr_conn_write(&session->conn, home->out.data, home->out.len);
     hr__http_done(session);
+}
+
+bool hr__poll_repeat(hr_session *session, uint64_t until) {
+    hr_reader *reader = &session->reader;
+    if (!repeats(session, reader->cohort->key, until)) {
+        return false;
+    }
+    hr__reader_close(reader);
+    write_repeat(session);
+    hr__http_done(session);
+    return true;
 }
 
 void hr__poll_timeout(hr_session *session) {
@@ -187,7 +272,7 @@ void hr__poll_timeout(hr_session *session) {
 /* Whether If-None-Match names tag: weak comparison (RFC 9110 §13.1.2). */
 static bool is_not_modified(const hr_request *request, hr_slice tag) {
     hr_slice value;
-    if (!hr_request_header(request, HR_LIT("If-None-Match"), &value)) {
+    if (!hr_request_header(request, HR_NAME_IF_NONE_MATCH, &value)) {
         return false;
     }
     hr_slice opaque = {tag.data + 2, tag.len - 2};
@@ -200,18 +285,17 @@ static bool is_not_modified(const hr_request *request, hr_slice tag) {
 }
 
 static hr_status build_short(hr_session *session, hr_request *request,
-                             const hr_subscription *subscription, hr_event **events,
-                             hr_read *read) {
+                             const hr_subscription *subscription, hr_event **events, hr_read *read,
+                             uint64_t version) {
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
-    hr_transport_stats *stats = hr__stats_of(home, reader);
     char etag[HR_ID_TEXT_MAX + 32];
     uint64_t last = read->count > 0 ? events[read->count - 1]->sequence : reader->cursor;
     hr_slice tag = {etag, format_etag(home, etag, last, read->count)};
     bool is_plain = !read->gap.found && reader->resume != HR__RESUME_RESET;
     if (is_plain && is_not_modified(request, tag)) {
         home->out.len = 0;
-        hr__count(&stats->polls[HR_POLL_NOT_MODIFIED], 1);
+        hr__count(&hr__stats_of(home, reader)->polls[HR_POLL_NOT_MODIFIED], 1);
         return append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
     }
     size_t payload_len = 0;
@@ -219,14 +303,16 @@ static hr_status build_short(hr_session *session, hr_request *request,
         subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
     hr_status status = build_page(session, events, read->count, read, only, &payload_len);
     if (status == HR_OK) {
-        hr__count(&stats->polls[read->count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
-        count_events(home, reader, events, read->count, payload_len, home->out.len);
+        keep_repeat(session, hr_buf_slice(&home->key), read, events, payload_len, version);
+        count_events(home, reader, events, read->count, payload_len);
     }
     return status;
 }
 
-void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription) {
-    hr_home *home = session->home;
+/* Reads and builds the answer into home->out. */
+static hr_status answer_short(hr_session *session, hr_request *request,
+                              const hr_subscription *subscription) {
+    hr_log *log = session->home->hub->log;
     hr_reader *reader = &session->reader;
     hr_event *events[HR_POLL_COUNT_MAX];
     hr_read read = {.cursor = reader->cursor,
@@ -234,11 +320,11 @@ void hr__poll_short(hr_session *session, hr_request *request, const hr_subscript
                     .gap_seen = reader->gap_seen,
                     .count_max = reader->poll_max,
                     .bytes_max = HR_POLL_BYTES_MAX};
+    uint64_t version = hr_log_version(log);
     hr_status status = HR_OK;
     hr_gap gap = {0};
     for (unsigned i = 0; i < HR_SHORT_READ_MAX; i++) {
-        status = hr_log_read(home->hub->log, subscription->filters, subscription->filter_count,
-                             &read, events);
+        status = hr_log_read(log, subscription->filters, subscription->filter_count, &read, events);
         if (status == HR_OK && read.gap.found) {
             gap = read.gap;
         }
@@ -247,18 +333,36 @@ void hr__poll_short(hr_session *session, hr_request *request, const hr_subscript
         }
     }
     read.gap = gap;
-    hr__count(&hr__stats_of(home, reader)->readers_opened, 1);
     if (status == HR_OK) {
-        status = build_short(session, request, subscription, events, &read);
+        status = build_short(session, request, subscription, events, &read, version);
         for (size_t i = 0; i < read.count; i++) {
             hr_event_unref(&events[i]);
         }
+    }
+    return status;
+}
+
+void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription) {
+    hr_home *home = session->home;
+    hr_slice tag;
+    home->key.len = 0;
+    hr__count(&hr__stats_of(home, &session->reader)->readers_opened, 1);
+    hr_status status = hr__cohort_key(&home->key, &session->reader, session->style,
+                                      subscription->filters, subscription->filter_count);
+    bool is_repeat = status == HR_OK && !hr_request_header(request, HR_NAME_IF_NONE_MATCH, &tag) &&
+                     repeats(session, hr_buf_slice(&home->key), UINT64_MAX);
+    if (status == HR_OK && !is_repeat) {
+        status = answer_short(session, request, subscription);
     }
     hr__request_end(&request);
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
-    hr_conn_write(&session->conn, home->out.data, home->out.len);
+    if (is_repeat) {
+        write_repeat(session);
+    } else {
+        hr_conn_write(&session->conn, home->out.data, home->out.len);
+    }
     hr__http_done(session);
 }

@@ -249,10 +249,10 @@ static void step_stream(hr_reader *reader, hr_event **events, const hr_read *rea
     }
 }
 
-static void step_poll(hr_reader *reader, hr_event **events, const hr_read *read) {
+static void step_poll(hr_reader *reader, hr_event **events, const hr_read *read, uint64_t version) {
     hr_home *home = home_of(reader);
     if (read->count > 0 || read->gap.found || reader->resume == HR__RESUME_RESET) {
-        hr__poll_answer(hr__session_of(reader), events, read->count, read);
+        hr__poll_answer(hr__session_of(reader), events, read, version);
         return;
     }
     reader->cursor = read->cursor;
@@ -276,6 +276,10 @@ void hr__reader_step(hr_reader *reader) {
     }
     hr_event *events[HR_POLL_COUNT_MAX];
     bool is_poll = reader->transport == HR_LONGPOLL;
+    if (is_poll && hr__poll_repeat(hr__session_of(reader), home->live_cursor)) {
+        return;
+    }
+    uint64_t version = hr_log_version(home->hub->log);
     hr_read read = {
         .cursor = reader->cursor,
         .until = home->live_cursor,
@@ -286,7 +290,7 @@ void hr__reader_step(hr_reader *reader) {
     };
     hr_interest_read(reader->cohort->interest, &read, events);
     if (is_poll) {
-        step_poll(reader, events, &read);
+        step_poll(reader, events, &read, version);
     } else {
         step_stream(reader, events, &read);
     }

@@ -29,11 +29,8 @@ hr_slice hr_request_path(const hr_request *request) {
     return hr_buf_slice(&checked(request)->path);
 }
 hr_slice hr_request_query(const hr_request *request) { return checked(request)->query; }
-bool hr_request_header(const hr_request *request, hr_slice name, hr_slice *value) {
-    return hr_http1_header(http_of(request), name, value);
-}
-bool hr_request_header_has_token(const hr_request *request, hr_slice name, hr_slice token) {
-    return hr_http1_header_has_token(http_of(request), name, token);
+bool hr_request_header(const hr_request *request, hr_http_name name, hr_slice *value) {
+    return hr_http1_known(http_of(request), name, value);
 }
 hr_slice hr_request_body(const hr_request *request) { return hr_http1_body(http_of(request)); }
 bool hr_request_wants_upgrade(const hr_request *request) {
@@ -76,14 +73,8 @@ void hr__request_end(hr_request **handle) {
 }
 
 static hr_status append_header(hr_buf *out, hr_slice name, hr_slice value) {
-    hr_status status = hr_buf_reserve(out, name.len + value.len + 4);
-    if (status != HR_OK) {
-        return status;
-    }
-    (void)!hr_buf_append_slice(out, name);
-    (void)!hr_buf_append(out, ": ", 2);
-    (void)!hr_buf_append_slice(out, value);
-    return hr_buf_append(out, "\r\n", 2);
+    const hr_slice parts[] = {name, HR_LIT(": "), value, HR_LIT("\r\n")};
+    return HR_BUF_APPEND_ALL(out, parts);
 }
 
 /* RFC 9110 §8.6: no length for 1xx and 204; a 304 has none either, for its body is not this
@@ -155,23 +146,25 @@ void hr_request_drop(hr_request **handle) {
 
 static hr_status append_receipt(hr_home *home, hr_buf *out, const hr_publication *publication,
                                 const hr_receipt *receipt, bool braces) {
-    char time[HR_TIME_TEXT_LEN];
-    hr_status status =
-        hr_buf_reserve(out, 96 + HR_ID_TEXT_MAX + HR_TIME_TEXT_LEN + publication->topic.len);
-    if (status != HR_OK) {
-        return status;
+    char id[HR_ID_TEXT_MAX];
+    char receivers[20];
+    if (receipt->time_ms != home->receipt_ms) {
+        hr_time_format(receipt->time_ms, home->receipt_time);
+        home->receipt_ms = receipt->time_ms;
     }
-    hr_time_format(receipt->time_ms, time);
     /* A topic's alphabet needs no escapes. */
-    (void)!hr_buf_append_slice(out, braces ? HR_LIT("{\"id\":\"") : HR_LIT("\"id\":\""));
-    (void)!hr__id_append(out, hr_log_epoch(home->hub->log), receipt->sequence);
-    (void)!hr_buf_append_slice(out, HR_LIT("\",\"topic\":\""));
-    (void)!hr_buf_append_slice(out, publication->topic);
-    (void)!hr_buf_append_slice(out, HR_LIT("\",\"time\":\""));
-    (void)!hr_buf_append(out, time, sizeof time);
-    (void)!hr_buf_append_slice(out, HR_LIT("\",\"receivers\":"));
-    status = hr_buf_append_u64(out, receipt->receivers);
-    return status == HR_OK && braces ? hr_buf_append(out, "}", 1) : status;
+    const hr_slice parts[] = {
+        braces ? HR_LIT("{\"id\":\"") : HR_LIT("\"id\":\""),
+        {id, hr_id_format(hr_log_epoch(home->hub->log), receipt->sequence, id)},
+        HR_LIT("\",\"topic\":\""),
+        publication->topic,
+        HR_LIT("\",\"time\":\""),
+        {home->receipt_time, sizeof home->receipt_time},
+        HR_LIT("\",\"receivers\":"),
+        {receivers, hr_u64_format(receipt->receivers, receivers)},
+        braces ? HR_LIT("}") : HR_LIT(""),
+    };
+    return HR_BUF_APPEND_ALL(out, parts);
 }
 
 static hr_status append_receipts(hr_home *home, hr_buf *out, const hr_publication *publications,

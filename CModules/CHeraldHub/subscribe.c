@@ -58,12 +58,12 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
     if (!hr_request_wants_upgrade(request)) {
         return "a WebSocket handshake needs Connection: Upgrade and Upgrade: websocket";
     }
-    if (!hr_request_header(request, HR_LIT("Sec-WebSocket-Version"), &value) ||
+    if (!hr_request_header(request, HR_NAME_WS_VERSION, &value) ||
         !hr_slice_equal(value, HR_LIT("13"))) {
         *wrong_version = true;
         return "Sec-WebSocket-Version must be 13";
     }
-    if (!hr_request_header(request, HR_LIT("Sec-WebSocket-Key"), &value) ||
+    if (!hr_request_header(request, HR_NAME_WS_KEY, &value) ||
         hr_ws_accept(value, accept) != HR_OK) {
         return "Sec-WebSocket-Key must be 16 bytes in base64";
     }
@@ -73,7 +73,7 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
 static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_protocol) {
     hr_slice key;
     char accept[HR_WS_ACCEPT_LEN];
-    HR_ASSERT(hr_request_header(request, HR_LIT("Sec-WebSocket-Key"), &key));
+    HR_ASSERT(hr_request_header(request, HR_NAME_WS_KEY, &key));
     HR_ASSERT(hr_ws_accept(key, accept) == HR_OK);
     hr_status status = hr__head_begin(request->home, out, 101, request->session->style);
     if (status == HR_OK) {
@@ -83,8 +83,8 @@ static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_pro
                                 HR_WS_ACCEPT_LEN, accept);
     }
     if (status == HR_OK && offer_protocol &&
-        hr_request_header_has_token(request, HR_LIT("Sec-WebSocket-Protocol"),
-                                    HR_LIT("herald.v1"))) {
+        hr_http1_header_has_token(request->http, HR_LIT("Sec-WebSocket-Protocol"),
+                                  HR_LIT("herald.v1"))) {
         status = hr_buf_append_slice(out, HR_LIT("Sec-WebSocket-Protocol: herald.v1\r\n"));
     }
     return status == HR_OK ? hr_buf_append(out, "\r\n", 2) : status;

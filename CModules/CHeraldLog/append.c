@@ -184,6 +184,7 @@ static void commit(hr_log *log, append *work, size_t index) {
     uint32_t receivers = count_receivers(log, topic, &mask);
     hr__window_push(log, event, mask, &work->garbage);
     atomic_store_explicit(&log->head, sequence, memory_order_release);
+    hr__log_changed(log);
     note_wanted(log, mask, sequence);
     work->mask |= mask;
     work->receipts[index] =

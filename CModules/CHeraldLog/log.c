@@ -145,6 +145,11 @@ uint64_t hr_log_head(hr_log *log) {
     return atomic_load_explicit(&log->head, memory_order_acquire);
 }
 
+uint64_t hr_log_version(const hr_log *log) {
+    HR_CHECK(log, HR__LOG_MAGIC);
+    return atomic_load_explicit(&log->version, memory_order_acquire);
+}
+
 /* Does up to TICK_ROUND_MAX things that are due; returns whether that was not enough. */
 static bool tick_round(hr_log *log, hr__garbage *garbage) {
     size_t work = TICK_ROUND_MAX;

@@ -120,8 +120,9 @@ struct hr_log {
     hr_log_wake_fn *wake; /* set before any append, then constant */
     void *wake_context;
 
-    _Atomic(uint64_t) head; /* written under the lock, read by ANY thread */
-    hr__charges charges;    /* ANY thread */
+    _Atomic(uint64_t) head;    /* written under the lock, read by ANY thread */
+    _Atomic(uint64_t) version; /* the same */
+    hr__charges charges;       /* ANY thread */
     uint64_t retained_bytes;
     uint64_t published_count;
     uint64_t published_bytes;
@@ -160,6 +161,10 @@ struct hr_log {
 
 static inline uint64_t hr__log_head(const hr_log *log) {
     return atomic_load_explicit(&log->head, memory_order_relaxed);
+}
+static inline void hr__log_changed(hr_log *log) {
+    uint64_t before = atomic_load_explicit(&log->version, memory_order_relaxed);
+    atomic_store_explicit(&log->version, before + 1, memory_order_release);
 }
 static inline hr_slice hr__topic_name(const hr__topic *topic) {
     return (hr_slice){topic->name, topic->name_len};

@@ -137,6 +137,7 @@ void hr__topic_forget(hr_log *log, hr__topic *topic) {
     if (log->forgotten_max < topic->floor) {
         log->forgotten_max = topic->floor;
     }
+    hr__log_changed(log);
     void *removed = hr_map_remove(&log->topics, hr__topic_name(topic));
     HR_ASSERT(removed == topic);
     hr__topic_free(log, topic);
@@ -160,6 +161,7 @@ void hr__topic_free(hr_log *log, hr__topic *topic) {
 void hr__topic_raise_floor(hr_log *log, hr__topic *topic, uint64_t sequence) {
     HR_ASSERT(topic->floor < sequence);
     topic->floor = sequence;
+    hr__log_changed(log);
     const hr_matches *matches = topic->matches;
     for (uint32_t i = 0; i < matches->count; i++) {
         hr__filter *filter = log->filters[matches->filter_ids[i]];

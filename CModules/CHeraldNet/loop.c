@@ -69,7 +69,9 @@ static void close_own_handles(hr_loop *loop) {
 static void run_turn(hr_loop *loop) {
     if (atomic_load_explicit(&loop->wake_pending, memory_order_relaxed) &&
         atomic_exchange(&loop->wake_pending, false)) {
+        loop->is_time_known = false;
         loop->turn(loop->turn_context);
+        loop->is_time_known = false;
     }
 }
 
@@ -88,6 +90,7 @@ static void on_prepare(uv_prepare_t *handle) {
     hr_loop *loop;
     HR_CAST(hr_loop, loop, handle->data, HR_LOOP_MAGIC);
     run_turn(loop);
+    loop->is_time_known = false;
     if (atomic_load_explicit(&loop->wake_pending, memory_order_relaxed)) {
         uv_async_send(&loop->async);
     }
@@ -235,6 +238,15 @@ bool hr_loop_is_current(const hr_loop *loop) { return current_loop == loop; }
 hr_loop *hr_loop_current(void) { return current_loop; }
 unsigned hr_loop_index(const hr_loop *loop) { return loop->index; }
 uint64_t hr_loop_now_ms(const hr_loop *loop) { return uv_now(&loop->uv); }
+
+hr_loop_time hr_loop_time_now(hr_loop *loop) {
+    if (!loop->is_time_known) {
+        loop->time = (hr_loop_time){hr_time_wall_ms(), hr_time_mono_ns()};
+        loop->is_time_known = true;
+    }
+    return loop->time;
+}
+
 hr_wheel *hr_loop_wheel(hr_loop *loop) { return &loop->wheel; }
 uint64_t hr_loop_tick_lag_ns(const hr_loop *loop) { return loop->tick_lag_ns; }
 

@@ -35,6 +35,8 @@ struct hr_loop {
     hr_wheel wheel;
     uint64_t tick_due_ns;
     uint64_t tick_lag_ns;
+    hr_loop_time time; /* while is_time_known */
+    bool is_time_known;
     /* The connection whose input is being handled: its output is gathered in cork and
      * written once at the end, however many pipelined requests it answers. */
     struct hr_conn *corked;

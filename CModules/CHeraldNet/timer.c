@@ -15,9 +15,13 @@ void hr_timer_init(hr_timer *timer, hr_timer_fn *fire) {
 }
 
 void hr_timer_arm(hr_wheel *wheel, hr_timer *timer, uint64_t now_ms, uint64_t after_ms) {
-    hr_timer_cancel(wheel, timer);
     uint64_t due_tick = (now_ms + after_ms + HR_TICK_MS - 1) / HR_TICK_MS;
-    timer->due_tick = due_tick > wheel->now_tick ? due_tick : wheel->now_tick + 1;
+    due_tick = due_tick > wheel->now_tick ? due_tick : wheel->now_tick + 1;
+    if (hr_timer_armed(timer) && timer->due_tick == due_tick) {
+        return; /* the usual case of a busy connection */
+    }
+    hr_timer_cancel(wheel, timer);
+    timer->due_tick = due_tick;
     hr_list_push_back(&wheel->slots[timer->due_tick % HR_WHEEL_SLOT_COUNT], &timer->link);
     wheel->count++;
 }

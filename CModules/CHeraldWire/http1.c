@@ -40,19 +40,19 @@ static void span_extend(hr_http1 *http, http1_span *span, const char *at, size_t
 
 static int on_method(llhttp_t *parser, const char *at, size_t len) {
     hr_http1 *http = http_of(parser);
-    span_extend(http, &http->method, at, len);
+    span_extend(http, &http->said.method, at, len);
     return 0;
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t len) {
     hr_http1 *http = http_of(parser);
-    span_extend(http, &http->target, at, len);
+    span_extend(http, &http->said.target, at, len);
     return 0;
 }
 
 static int on_url_complete(llhttp_t *parser) {
     hr_http1 *http = http_of(parser);
-    if (http->target.len > http->limits.target_len_max) {
+    if (http->said.target.len > http->limits.target_len_max) {
         hr__http1_fail(http, HR_FAULT_TARGET_LEN, "request target is too long");
         return HPE_USER;
     }
@@ -60,7 +60,7 @@ static int on_url_complete(llhttp_t *parser) {
 }
 
 static bool begin_field(hr_http1 *http) {
-    if (http->field_count == http->field_cap) {
+    if (http->said.field_count == http->field_cap) {
         uint32_t cap = http->field_cap == 0 ? 16 : http->field_cap * 2;
         http1_field *fields = realloc(http->fields, cap * sizeof *fields);
         if (fields == NULL) {
@@ -69,7 +69,7 @@ static bool begin_field(hr_http1 *http) {
         http->fields = fields;
         http->field_cap = cap;
     }
-    http->fields[http->field_count++] = (http1_field){0};
+    http->fields[http->said.field_count++] = (http1_field){0};
     http->in_name = true;
     return true;
 }
@@ -83,15 +83,15 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len) {
         hr__http1_fail(http, HR_FAULT_MEMORY, "out of memory");
         return HPE_USER;
     }
-    span_extend(http, &http->fields[http->field_count - 1].name, at, len);
+    span_extend(http, &http->fields[http->said.field_count - 1].name, at, len);
     return 0;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t len) {
     hr_http1 *http = http_of(parser);
     if (http->state == HTTP1_IN_HEAD && len > 0) {
-        HR_ASSERT(http->field_count > 0);
-        span_extend(http, &http->fields[http->field_count - 1].value, at, len);
+        HR_ASSERT(http->said.field_count > 0);
+        span_extend(http, &http->fields[http->said.field_count - 1].value, at, len);
     }
     return 0;
 }
@@ -189,7 +189,11 @@ void hr_http1_reset(hr_http1 *http) {
         .body = emptied(http->body, KEPT_BODY_MAX),
         .fields = http->fields,
         .field_cap = http->field_cap,
+        .said = http->said,
     };
+    if (http->head.data == NULL || http->fields == NULL || http->said.len == 0) {
+        http->said = (http1_said){0};
+    }
     c_nio_llhttp_init(&http->parser, HTTP_REQUEST, &settings);
     http->parser.data = http;
 }
@@ -234,7 +238,7 @@ static hr_http1_result fail_method(hr_http1 *http, const char *stop, size_t left
 
 /* Whether the head goes as far as a well-formed version other than 1.0 and 1.1. */
 static bool has_other_version(const hr_http1 *http) {
-    size_t at = (size_t)http->target.at + http->target.len + 1;
+    size_t at = (size_t)http->said.target.at + http->said.target.len + 1;
     if (http->head.len < at + 8) {
         return false;
     }
@@ -307,16 +311,33 @@ static bool skip_empty_lines(hr_http1 *http, const char *bytes, size_t len, size
 /* After the head: what the body is, if any. */
 static hr_http1_result begin_body(hr_http1 *http) {
     http->head_used = (uint32_t)http->head.len;
-    if (http->chunked) {
+    if (http->said.chunked) {
         http->state = HTTP1_IN_CHUNKED;
         return HR_HTTP1_HEAD;
     }
-    http->body_left = http->has_length ? http->parser.content_length : 0;
+    http->body_left = http->said.has_length ? http->said.length : 0;
     if (http->body_left > http->limits.body_len_max) {
         return hr__http1_fail(http, HR_FAULT_BODY_LEN, "body is too big");
     }
     http->state = http->body_left > 0 ? HTTP1_IN_LENGTH : HTTP1_COMPLETE;
     return http->body_left > 0 ? HR_HTTP1_HEAD : HR_HTTP1_DONE;
+}
+
+/* A client that asks again mostly asks in the same words. A head that is the one before it, byte for
+ * byte, says the same and needs no parser. */
+static bool repeats_head(hr_http1 *http, const char *input, size_t left) {
+    size_t len = http->said.len;
+    if (http->head.len > 0 || len == 0) {
+        return false;
+    }
+    if (left < len || memcmp(input, http->head.data, len) != 0) {
+        http->said = (http1_said){0};
+        return false;
+    }
+    http->head.len = len;
+    http->parser.method = http->said.verb;
+    http->parser.http_minor = http->said.minor;
+    return true;
 }
 
 static hr_http1_result feed_head(hr_http1 *http, const char *bytes, size_t len, size_t *used) {
@@ -327,6 +348,10 @@ static hr_http1_result feed_head(hr_http1 *http, const char *bytes, size_t len, 
     size_t left = len - *used;
     if (left == 0) {
         return HR_HTTP1_MORE;
+    }
+    if (repeats_head(http, input, left)) {
+        *used += http->head.len;
+        return begin_body(http);
     }
     size_t room = http->limits.head_len_max - http->head.len;
     size_t taken = 0;
@@ -345,7 +370,7 @@ static hr_http1_result feed_head(hr_http1 *http, const char *bytes, size_t len, 
     if (left == taken) {
         return HR_HTTP1_MORE;
     }
-    return http->target.len > http->limits.target_len_max
+    return http->said.target.len > http->limits.target_len_max
                ? hr__http1_fail(http, HR_FAULT_TARGET_LEN, "request target is too long")
                : hr__http1_fail(http, HR_FAULT_HEAD_LEN, "request head is too long");
 }

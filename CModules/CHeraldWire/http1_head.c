@@ -70,7 +70,7 @@ static bool host_valid(hr_slice text) {
 
 /* Reduces http://host/path to /path (RFC 9112 §3.2.2): the origin server is us in any case. */
 static bool reduce_absolute_form(hr_http1 *http) {
-    hr_slice target = hr__http1_slice(http, http->target);
+    hr_slice target = hr__http1_slice(http, http->said.target);
     uint32_t at = hr_slice_equal_nocase((hr_slice){target.data, 7}, HR_LIT("http://")) ? 7 : 8;
     uint32_t end = at;
     while (end < target.len && target.data[end] != '/' && target.data[end] != '?') {
@@ -82,15 +82,15 @@ static bool reduce_absolute_form(hr_http1 *http) {
     if (end == target.len || target.data[end] == '?') {
         /* An empty path is "/", which the authority's last byte makes room for. */
         end--;
-        http->head.data[http->target.at + end] = '/';
+        http->head.data[http->said.target.at + end] = '/';
     }
-    http->target.at += end;
-    http->target.len -= end;
+    http->said.target.at += end;
+    http->said.target.len -= end;
     return true;
 }
 
 static bool judge_target(hr_http1 *http) {
-    hr_slice target = hr__http1_slice(http, http->target);
+    hr_slice target = hr__http1_slice(http, http->said.target);
     for (size_t i = 0; i < target.len; i++) {
         if (target.data[i] <= ' ' || target.data[i] > '~' || target.data[i] == '#') {
             return refuse(http, HR_FAULT_REQUEST_LINE, "request target is malformed");
@@ -111,11 +111,11 @@ static bool judge_target(hr_http1 *http) {
 
 /* method SP target SP HTTP/1.x CRLF (RFC 9112 §3). *end: where the line ends. */
 static bool judge_request_line(hr_http1 *http, size_t *end) {
-    size_t space = http->method.len;
-    size_t version = (size_t)http->target.at + http->target.len;
-    if (http->torn || http->method.at != 0 || space == 0 || http->target.at != space + 1 ||
-        !head_has(http, space, " ", 1) || !head_has(http, version, " HTTP/", 6) ||
-        !head_has(http, version + 9, "\r\n", 2)) {
+    size_t space = http->said.method.len;
+    size_t version = (size_t)http->said.target.at + http->said.target.len;
+    if (http->torn || http->said.method.at != 0 || space == 0 ||
+        http->said.target.at != space + 1 || !head_has(http, space, " ", 1) ||
+        !head_has(http, version, " HTTP/", 6) || !head_has(http, version + 9, "\r\n", 2)) {
         return refuse(http, HR_FAULT_REQUEST_LINE, "request line is malformed");
     }
     if (!head_has(http, version, " HTTP/1.1", 9) && !head_has(http, version, " HTTP/1.0", 9)) {
@@ -161,10 +161,10 @@ static bool judge_field_form(hr_http1 *http, http1_field *field, size_t *at) {
 }
 
 static bool judge_length(hr_http1 *http, hr_slice value) {
-    if (http->has_length) {
+    if (http->said.has_length) {
         return refuse(http, HR_FAULT_LENGTH, "more than one Content-Length");
     }
-    http->has_length = true;
+    http->said.has_length = true;
     for (size_t i = 0; i < value.len; i++) {
         if (!is_digit(value.data[i])) {
             return refuse(http, HR_FAULT_LENGTH, "Content-Length is not a number");
@@ -176,11 +176,11 @@ static bool judge_length(hr_http1 *http, hr_slice value) {
 /* RFC 9112 §6.1: a request whose last coding is not chunked has no certain end; other codings
  * before it we do not implement. */
 static bool judge_transfer_encoding(hr_http1 *http, hr_slice value) {
-    if (http->chunked || hr_http1_minor(http) == 0) {
+    if (http->said.chunked || hr_http1_minor(http) == 0) {
         return refuse(http, HR_FAULT_LENGTH, "more than one Transfer-Encoding, or one in HTTP/1.0");
     }
     if (hr_slice_equal_nocase(value, HR_LIT("chunked"))) {
-        http->chunked = true;
+        http->said.chunked = true;
         return true;
     }
     return refuse(http, HR_FAULT_TRANSFER_ENCODING, "transfer coding other than chunked");
@@ -191,17 +191,17 @@ static bool judge_field_meaning(hr_http1 *http, hr_slice name, hr_slice value) {
     switch (name.len) {
     case 4:
         if (hr_slice_equal_nocase(name, HR_LIT("Host"))) {
-            if (http->has_host) {
+            if (http->said.has_host) {
                 return refuse(http, HR_FAULT_HOST, "more than one Host");
             }
-            http->has_host = true;
+            http->said.has_host = true;
             return host_valid(value) || refuse(http, HR_FAULT_HOST, "Host is malformed");
         }
         break;
     case 6:
         if (hr_slice_equal_nocase(name, HR_LIT("Expect")) && hr_http1_minor(http) == 1 &&
             hr_slice_equal_nocase(value, HR_LIT("100-continue"))) {
-            http->expects_continue = true;
+            http->said.expects_continue = true;
         }
         break;
     case 14:
@@ -219,20 +219,58 @@ static bool judge_field_meaning(hr_http1 *http, hr_slice name, hr_slice value) {
     return true;
 }
 
+static const hr_slice known_names[HR_NAME_COUNT] = {
+    [HR_NAME_ACCEPT] = {"Accept", 6},
+    [HR_NAME_CONTENT_TYPE] = {"Content-Type", 12},
+    [HR_NAME_HERALD_TYPE] = {"Herald-Type", 11},
+    [HR_NAME_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},
+    [HR_NAME_IF_NONE_MATCH] = {"If-None-Match", 13},
+    [HR_NAME_LAST_EVENT_ID] = {"Last-Event-ID", 13},
+    [HR_NAME_PREFER] = {"Prefer", 6},
+    [HR_NAME_WS_KEY] = {"Sec-WebSocket-Key", 17},
+    [HR_NAME_WS_VERSION] = {"Sec-WebSocket-Version", 21},
+    [HR_NAME_CE_ID] = {"ce-id", 5},
+    [HR_NAME_CE_SOURCE] = {"ce-source", 9},
+    [HR_NAME_CE_SPECVERSION] = {"ce-specversion", 14},
+    [HR_NAME_CE_TYPE] = {"ce-type", 7},
+};
+
+static void note_name(hr_http1 *http, uint32_t index) {
+    hr_slice name = hr__http1_slice(http, http->fields[index].name);
+    for (size_t i = 0; i < HR_NAME_COUNT; i++) {
+        if (hr_slice_equal_nocase(name, known_names[i])) {
+            uint32_t *place = &http->said.known[i];
+            *place = *place == 0 ? index + 1 : *place;
+            return;
+        }
+    }
+}
+
 /* What Connection asks for. An HTTP/1.0 peer's Upgrade is not meant for us (RFC 9110 §7.8). */
 static void note_connection(hr_http1 *http) {
     const hr_slice connection = HR_LIT("Connection");
     bool persists = hr_http1_minor(http) == 1;
     hr_slice ignored;
-    http->keep_alive = persists;
+    http->said.keep_alive = persists;
     if (!hr_http1_header(http, connection, &ignored)) {
         return;
     }
-    http->keep_alive =
+    http->said.keep_alive =
         !hr_http1_header_has_token(http, connection, HR_LIT("close")) &&
         (persists || hr_http1_header_has_token(http, connection, HR_LIT("keep-alive")));
-    http->upgrades = persists && hr_http1_header(http, HR_LIT("Upgrade"), &ignored) &&
-                     hr_http1_header_has_token(http, connection, HR_LIT("upgrade"));
+    http->said.upgrades = persists && hr_http1_header(http, HR_LIT("Upgrade"), &ignored) &&
+                          hr_http1_header_has_token(http, connection, HR_LIT("upgrade"));
+}
+
+/* A chunked body needs the parser where this head left it. An absolute target was changed where it
+ * lies. */
+static void note_repeatable(hr_http1 *http) {
+    http1_said *said = &http->said;
+    bool is_whole = said->target.at == said->method.len + 1;
+    said->verb = http->parser.method;
+    said->minor = http->parser.http_minor;
+    said->length = http->parser.content_length;
+    said->len = is_whole && !said->chunked ? http->head.len : 0;
 }
 
 bool hr__http1_judge_head(hr_http1 *http) {
@@ -240,24 +278,26 @@ bool hr__http1_judge_head(hr_http1 *http) {
     if (!judge_request_line(http, &at)) {
         return false;
     }
-    for (uint32_t i = 0; i < http->field_count; i++) {
+    for (uint32_t i = 0; i < http->said.field_count; i++) {
         http1_field *field = &http->fields[i];
         if (!judge_field_form(http, field, &at) ||
             !judge_field_meaning(http, hr__http1_slice(http, field->name),
                                  hr__http1_slice(http, field->value))) {
             return false;
         }
+        note_name(http, i);
     }
     if (at + 2 != http->head.len || !head_has(http, at, "\r\n", 2)) {
         return refuse(http, HR_FAULT_HEADER, "header field is malformed");
     }
-    if (!http->has_host && hr_http1_minor(http) == 1) {
+    if (!http->said.has_host && hr_http1_minor(http) == 1) {
         return refuse(http, HR_FAULT_HOST, "Host is missing");
     }
-    if (http->chunked && http->has_length) {
+    if (http->said.chunked && http->said.has_length) {
         return refuse(http, HR_FAULT_LENGTH, "Content-Length together with Transfer-Encoding");
     }
     note_connection(http);
+    note_repeatable(http);
     return true;
 }
 
@@ -311,12 +351,12 @@ hr_http_method hr_http1_method(const hr_http1 *http) {
 
 hr_slice hr_http1_method_text(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return hr__http1_slice(http, http->method);
+    return hr__http1_slice(http, http->said.method);
 }
 
 hr_slice hr_http1_target(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return hr__http1_slice(http, http->target);
+    return hr__http1_slice(http, http->said.target);
 }
 
 unsigned hr_http1_minor(const hr_http1 *http) {
@@ -326,34 +366,44 @@ unsigned hr_http1_minor(const hr_http1 *http) {
 
 bool hr_http1_keep_alive(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return http->keep_alive;
+    return http->said.keep_alive;
 }
 
 bool hr_http1_expects_continue(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return http->expects_continue;
+    return http->said.expects_continue;
 }
 
 bool hr_http1_upgrades(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return http->upgrades;
+    return http->said.upgrades;
 }
 
 size_t hr_http1_header_count(const hr_http1 *http) {
     HR_CHECK(http, HTTP1_MAGIC);
-    return http->field_count;
+    return http->said.field_count;
 }
 
 void hr_http1_header_at(const hr_http1 *http, size_t index, hr_slice *name, hr_slice *value) {
     HR_CHECK(http, HTTP1_MAGIC);
-    HR_ASSERT(index < http->field_count);
+    HR_ASSERT(index < http->said.field_count);
     *name = hr__http1_slice(http, http->fields[index].name);
     *value = hr__http1_slice(http, http->fields[index].value);
 }
 
+bool hr_http1_known(const hr_http1 *http, hr_http_name name, hr_slice *value) {
+    HR_CHECK(http, HTTP1_MAGIC);
+    uint32_t place = http->said.known[name];
+    if (place == 0) {
+        return false;
+    }
+    *value = hr__http1_slice(http, http->fields[place - 1].value);
+    return true;
+}
+
 bool hr_http1_header(const hr_http1 *http, hr_slice name, hr_slice *value) {
     HR_CHECK(http, HTTP1_MAGIC);
-    for (uint32_t i = 0; i < http->field_count; i++) {
+    for (uint32_t i = 0; i < http->said.field_count; i++) {
         if (hr_slice_equal_nocase(hr__http1_slice(http, http->fields[i].name), name)) {
             *value = hr__http1_slice(http, http->fields[i].value);
             return true;
@@ -388,7 +438,7 @@ static bool list_has_token(hr_slice list, hr_slice token) {
 
 bool hr_http1_header_has_token(const hr_http1 *http, hr_slice name, hr_slice token) {
     HR_CHECK(http, HTTP1_MAGIC);
-    for (uint32_t i = 0; i < http->field_count; i++) {
+    for (uint32_t i = 0; i < http->said.field_count; i++) {
         if (hr_slice_equal_nocase(hr__http1_slice(http, http->fields[i].name), name) &&
             list_has_token(hr__http1_slice(http, http->fields[i].value), token)) {
             return true;

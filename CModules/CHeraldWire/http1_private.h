@@ -1,7 +1,8 @@
 /* http1_private: what http1.c (feeding llhttp) and http1_head.c (judging a head) share.
  *
  * Invariant: head holds the bytes of the head as they came, from the method on; all else about it
- * is offsets into them, so that the buffer may move. */
+ * is offsets into them, so that the buffer may move. While said.len > 0, head's memory still holds
+ * so many bytes of the request before, and said and fields what they say. */
 #ifndef HTTP1_PRIVATE_H
 #define HTTP1_PRIVATE_H
 
@@ -21,6 +22,25 @@ typedef struct http1_field {
     http1_span name;
     http1_span value;
 } http1_field;
+
+/* What a head says: a function of its bytes alone. */
+typedef struct http1_said {
+    size_t len; /* of the head, while the next request may be answered for by it; else 0 */
+    http1_span method;
+    http1_span target;
+    uint64_t length; /* Content-Length */
+    uint32_t field_count;
+    uint32_t
+        known[HR_NAME_COUNT]; /* place in fields of the first of that name, plus one; 0: none */
+    uint8_t verb;             /* llhttp's */
+    uint8_t minor;
+    bool has_host;
+    bool has_length;
+    bool chunked;
+    bool keep_alive;
+    bool expects_continue;
+    bool upgrades;
+} http1_said;
 
 typedef enum http1_state {
     HTTP1_IN_HEAD,
@@ -47,10 +67,8 @@ struct hr_http1 {
     const char *fault_text;
 
     hr_buf head;
-    http1_span method;
-    http1_span target;
+    http1_said said;
     http1_field *fields;
-    uint32_t field_count;
     uint32_t field_cap;
     uint32_t fields_complete; /* trailers included */
     bool in_name;             /* the last field's name may go on */
@@ -59,12 +77,6 @@ struct hr_http1 {
     bool begun;
     bool empty_line_cr;  /* the CR of an empty line before the request has come */
     uint8_t empty_lines; /* before the request */
-    bool has_host;
-    bool has_length;
-    bool chunked;
-    bool keep_alive;
-    bool expects_continue;
-    bool upgrades;
 
     const char *input; /* what llhttp is being fed */
     http1_pause paused;
@@ -79,8 +91,8 @@ struct hr_http1 {
 /* Ends the request with a fault. text is static. Always HR_HTTP1_FAIL. */
 hr_http1_result hr__http1_fail(hr_http1 *http, hr_http_fault fault, const char *text);
 
-/* Judges a whole head that llhttp has taken, and works out what the accessors answer. False: the
- * fault is set. */
+/* Judges a whole head that llhttp has taken, and works out what the accessors answer: said. False:
+ * the fault is set. */
 bool hr__http1_judge_head(hr_http1 *http);
 
 static inline hr_slice hr__http1_slice(const hr_http1 *http, http1_span span) {

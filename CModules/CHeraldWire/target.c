@@ -34,10 +34,17 @@ static int hex_digit(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+static bool has(hr_slice text, char c) {
+    return text.len > 0 && memchr(text.data, c, text.len) != NULL;
+}
+
 hr_status hr_percent_decode(hr_slice text, bool plus_is_space, hr_buf *out) {
     hr_status status = hr_buf_reserve(out, text.len);
     if (status != HR_OK) {
         return status;
+    }
+    if (!has(text, '%') && !has(text, 0) && !(plus_is_space && has(text, '+'))) {
+        return hr_buf_append_slice(out, text);
     }
     for (size_t i = 0; i < text.len; i++) {
         char c = text.data[i];

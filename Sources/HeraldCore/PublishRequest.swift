@@ -164,14 +164,14 @@ extension Request {
     ///   - typeHeader: the header that gives the event's type, if there is one.
     ///   - contentType: the content type of a body that comes without.
     public consuming func asPublication(
-        topicFrom offset: Int, typeHeader: StaticString, contentType: StaticString
+        topicFrom offset: Int, typeHeader: HeaderName, contentType: StaticString
     ) -> PublishRequest {
         let topic = unsafe path.dropFirst(offset).slice
         var one = unsafe hr_publication()
         unsafe one.topic = topic
         unsafe one.data = body.slice
         if let type = header(typeHeader) { unsafe one.type = type.slice }
-        if let given = header("Content-Type"), !given.isEmpty {
+        if let given = header(.contentType), !given.isEmpty {
             unsafe one.content_type = given.slice
         } else {
             unsafe one.content_type = hr_slice(contentType)

@@ -70,17 +70,12 @@ public struct Request: ~Copyable {
         get { unsafe Bytes(hr_request_body(handle), of: self) }
     }
 
-    /// The first header of a name, in any case. Precondition: an HTTP request.
+    /// The first header of a name. Precondition: an HTTP request.
     @_lifetime(borrow self)
-    public func header(_ name: StaticString) -> Bytes? {
+    public func header(_ name: HeaderName) -> Bytes? {
         var value = unsafe hr_slice()
-        guard unsafe hr_request_header(handle, hr_slice(name), &value) else { return nil }
+        guard unsafe hr_request_header(handle, name.core, &value) else { return nil }
         return unsafe Bytes(value, of: self)
-    }
-
-    /// Whether a comma-separated header holds a token, in any case. Precondition: an HTTP request.
-    public func header(_ name: StaticString, hasToken token: StaticString) -> Bool {
-        unsafe hr_request_header_has_token(handle, hr_slice(name), hr_slice(token))
     }
 
     /// Whether it asks to become a WebSocket. Precondition: an HTTP request.
@@ -161,6 +156,48 @@ public enum RequestMethod: String, Sendable, Hashable, CaseIterable {
     case patch = "PATCH"
     /// One that is none of these.
     case other = "OTHER"
+}
+
+/// A header that can be asked for; the core finds these once a request.
+public enum HeaderName: Sendable, Hashable, CaseIterable {
+    /// `Accept`
+    case accept
+    /// `Content-Type`
+    case contentType
+    /// `Herald-Type`
+    case heraldType
+    /// `Idempotency-Key`
+    case idempotencyKey
+    /// `If-None-Match`
+    case ifNoneMatch
+    /// `Last-Event-ID`
+    case lastEventID
+    /// `Prefer`
+    case prefer
+    /// `ce-id`
+    case cloudEventID
+    /// `ce-source`
+    case cloudEventSource
+    /// `ce-specversion`
+    case cloudEventSpecVersion
+    /// `ce-type`
+    case cloudEventType
+
+    fileprivate var core: hr_http_name {
+        switch self {
+        case .accept: .HR_NAME_ACCEPT
+        case .contentType: .HR_NAME_CONTENT_TYPE
+        case .heraldType: .HR_NAME_HERALD_TYPE
+        case .idempotencyKey: .HR_NAME_IDEMPOTENCY_KEY
+        case .ifNoneMatch: .HR_NAME_IF_NONE_MATCH
+        case .lastEventID: .HR_NAME_LAST_EVENT_ID
+        case .prefer: .HR_NAME_PREFER
+        case .cloudEventID: .HR_NAME_CE_ID
+        case .cloudEventSource: .HR_NAME_CE_SOURCE
+        case .cloudEventSpecVersion: .HR_NAME_CE_SPECVERSION
+        case .cloudEventType: .HR_NAME_CE_TYPE
+        }
+    }
 }
 
 /// What is wrong with a WebSocket handshake (RFC 6455 §4.2.1).

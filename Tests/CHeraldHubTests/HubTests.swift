@@ -108,6 +108,40 @@ import Testing
         #expect(beyond.read(until: "400 Bad Request"))
     }
 
+    @Test func `a poll that asks the same is answered the same, until the log moves`() throws {
+        let hub = try TestHub()
+        defer { hub.end() }
+        let first = hub.publish("a", "one")
+        hub.publish("b", "other")
+        func poll(_ target: String, _ headers: String = "") -> TestSocket {
+            let socket = TestSocket(port: hub.port)
+            socket.get(target, headers)
+            #expect(socket.read(until: "\"gap\":"))
+            return socket
+        }
+        for target in ["/short/a", "/short/a?0", "/short/b", "/short/a,b", "/short/b,a", "/short/none", "/long/a?0"] {
+            let before = hub.statistics()
+            let answers = (0..<3).map { _ in poll(target) }
+            let bodies = answers.map { $0.string.components(separatedBy: "\r\n\r\n").last }
+            #expect(Set(bodies).count == 1, "\(target)")
+            let isLong = target.hasPrefix("/long")
+            let (old, new) = (before.polls(isHeld: isLong), hub.statistics().polls(isHeld: isLong))
+            let count = UInt64(answers[0].sequences.count)
+            #expect(new.deliveries - old.deliveries == 3 * count, "\(target)")
+            #expect(new.readers_opened - old.readers_opened == 3)
+            #expect(new.resumes.0 - old.resumes.0 == (target.contains("?") ? 3 : 0))
+            let bytes = answers[0].occurrences(of: "\"one\"") * 3 + answers[0].occurrences(of: "\"other\"") * 5
+            #expect(new.payload_bytes - old.payload_bytes == UInt64(3 * bytes))
+        }
+        #expect(poll("/short/a").sequences == [first.sequence])
+        let second = hub.publish("a", "two")
+        #expect(poll("/short/a").sequences == [first.sequence, second.sequence])
+        #expect(poll("/short/a").sequences == [first.sequence, second.sequence])
+        #expect(hr_log_purge(hub.log, slice("a")) == .ok)
+        #expect(poll("/short/a").sequences.isEmpty)
+        #expect(poll("/short/a?0").string.contains("\"reason\":\"evicted\""))
+    }
+
     @Test func `commands change a WebSocket's filters without a repeat or a hole`() throws {
         let hub = try TestHub()
         defer { hub.end() }
@@ -186,5 +220,14 @@ import Testing
             #expect(socket.string.hasPrefix("HTTP/1.1 408"))
         }
         #expect(hub.statistics().request_timeouts == 2)
+    }
+}
+
+extension hr_stats {
+    fileprivate func polls(isHeld: Bool) -> hr_transport_stats {
+        withUnsafeBytes(of: transports) { bytes in
+            let transport: hr_transport = isHeld ? .HR_LONGPOLL : .HR_SHORTPOLL
+            return bytes.bindMemory(to: hr_transport_stats.self)[Int(transport.rawValue)]
+        }
     }
 }

@@ -25,6 +25,34 @@ struct AppendTests {
         #expect(log.read("a", after: 0).sequences == [1, 3])
     }
 
+    @Test func `the version moves with what comes and goes, and only then`() throws {
+        let log = TestLog { config in
+            config.retention.count_max = 2
+            config.retention.age_ms_max = 100
+            config.topic_idle_ms = 1000
+        }
+        var seen = log.version
+        func moved() -> Bool {
+            defer { seen = log.version }
+            return log.version != seen
+        }
+        try log.append("a", at: 1)
+        #expect(moved())
+        _ = log.read("**", after: 0)
+        _ = log.state("a")
+        log.tick(50)
+        #expect(log.purge("nobody") == .notFound)
+        #expect(!moved())
+        log.tick(101)
+        #expect(moved(), "an event expired")
+        log.tick(5000)
+        #expect(moved(), "a topic was forgotten")
+        try log.append("a", at: 5000)
+        _ = moved()
+        #expect(log.purge("a") == .ok)
+        #expect(moved())
+    }
+
     @Test func `an event is handed out as it came in`() throws {
         let log = TestLog()
         let data = [UInt8](0...255)

@@ -203,6 +203,7 @@ final class Wakes: Sendable {
     }
 
     var head: UInt64 { unsafe hr_log_head(log) }
+    var version: UInt64 { unsafe hr_log_version(log) }
     var epoch: UInt32 { unsafe hr_log_epoch(log) }
     var filterIDLimit: UInt32 { unsafe hr_log_filter_id_limit(log) }
     var stats: hr_log_stats {

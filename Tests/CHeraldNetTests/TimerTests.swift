@@ -42,6 +42,21 @@ private enum Ledger {
         #expect(Ledger.fired.count == 1)
     }
 
+    @Test func `a timer armed again for its own tick, or another, fires once`() {
+        begin(at: 1000)
+        defer { wheel.deallocate() }
+        let alarm = Alarm()
+        for _ in 0..<3 { hr_timer_arm(wheel, alarm.timer, 1000, 250) }
+        #expect(wheel.pointee.count == 1)
+        hr_timer_arm(wheel, alarm.timer, 1010, 400)
+        #expect(wheel.pointee.count == 1)
+        hr_wheel_advance(wheel, 1400)
+        #expect(Ledger.fired.isEmpty)
+        hr_wheel_advance(wheel, 1500)
+        #expect(Ledger.fired == [alarm.name])
+        #expect(wheel.pointee.count == 0)
+    }
+
     @Test func `a deadline beyond one turn of the wheel waits for its own turn`() {
         begin(at: 0)
         defer { wheel.deallocate() }

@@ -2,148 +2,12 @@ import CHeraldBase
 import CHeraldWire
 import Testing
 
-/// A request as the accessors give it.
-private struct Request: Equatable {
-    var method = ""
-    var kind: hr_http_method = .HR_HTTP_GET
-    var target = ""
-    var minor: UInt32 = 1
-    var fields: [String] = []
-    var body: [UInt8] = []
-    var headFirst = false
-    var keepsAlive = true
-    var expectsContinue = false
-    var upgrades = false
-}
-
-/// What a connection's bytes come to.
-private struct Outcome: Equatable {
-    var requests: [Request] = []
-    var fault: hr_http_fault = .HR_FAULT_NONE
-    /// Whether a request had begun when the bytes, or the parser, came to an end.
-    var begun = false
-    /// What follows a request that upgrades.
-    var rest: [UInt8] = []
-}
-
-private let roomy = hr_http1_limits(head_len_max: 4096, header_count_max: 50, target_len_max: 1024, body_len_max: 4096)
-
-/// Feeds pieces, each from memory of its own, through request after request.
-@safe private struct Reading: ~Copyable {
-    private var http: OpaquePointer?
-    private var sawHead = false
-    private(set) var outcome = Outcome()
-
-    init(_ limits: hr_http1_limits) {
-        var limits = limits
-        precondition(unsafe hr_http1_new(&limits, &http) == .ok)
-    }
-
-    deinit {
-        var http = unsafe http
-        unsafe hr_http1_free(&http)
-    }
-
-    var text: String { unsafe String(cString: hr_http1_fault_text(http)) }
-
-    mutating func feed(_ piece: [UInt8]) {
-        var left = piece[...]
-        while outcome.fault == .HR_FAULT_NONE {
-            if outcome.requests.last?.upgrades == true {
-                outcome.rest += left
-                return
-            }
-            var used = 0
-            let parser = unsafe http
-            let result = unsafe Codec.withSlice(Array(left)) { unsafe hr_http1_feed(parser, $0.data, $0.len, &used) }
-            left = left.dropFirst(used)
-            outcome.begun = unsafe hr_http1_begun(http)
-            switch result {
-            case .HR_HTTP1_MORE:
-                #expect(left.isEmpty)
-                return
-            case .HR_HTTP1_HEAD:
-                #expect(!sawHead && (unsafe hr_http1_body(http).len) == 0)
-                sawHead = true
-            case .HR_HTTP1_DONE:
-                #expect(outcome.begun)
-                outcome.requests.append(request())
-                sawHead = false
-                unsafe hr_http1_reset(http)
-                outcome.begun = unsafe hr_http1_begun(http)
-                #expect(!outcome.begun)
-            case .HR_HTTP1_FAIL:
-                outcome.fault = unsafe hr_http1_fault(http)
-                #expect(outcome.fault != .HR_FAULT_NONE && text != "no fault")
-            }
-        }
-    }
-
-    private func request() -> Request {
-        var request = Request()
-        unsafe request.method = Codec.text(hr_http1_method_text(http))
-        unsafe request.kind = hr_http1_method(http)
-        unsafe request.target = Codec.text(hr_http1_target(http))
-        unsafe request.minor = hr_http1_minor(http)
-        for index in unsafe 0..<hr_http1_header_count(http) {
-            var name = unsafe hr_slice()
-            var value = unsafe hr_slice()
-            unsafe hr_http1_header_at(http, index, &name, &value)
-            unsafe request.fields.append("\(Codec.text(name))=\(Codec.text(value))")
-        }
-        unsafe request.body = Codec.bytes(hr_http1_body(http))
-        unsafe request.keepsAlive = hr_http1_keep_alive(http)
-        unsafe request.expectsContinue = hr_http1_expects_continue(http)
-        unsafe request.upgrades = hr_http1_upgrades(http)
-        request.headFirst = sawHead
-        return request
-    }
-}
-
-/// What bytes come to, which must not depend on where they are cut.
-private func read(_ bytes: [UInt8], _ limits: hr_http1_limits = roomy) -> Outcome {
-    var whole = Reading(limits)
-    whole.feed(bytes)
-    let expected = whole.outcome
-    let said = whole.text
-    var bytewise = Reading(limits)
-    for byte in bytes { bytewise.feed([byte]) }
-    #expect(bytewise.outcome == expected, "byte by byte")
-    #expect(bytewise.text == said)
-    for place in stride(from: 0, through: bytes.count, by: bytes.count > 2000 ? 97 : 1) {
-        var cut = Reading(limits)
-        cut.feed(Array(bytes[..<place]))
-        cut.feed(Array(bytes[place...]))
-        #expect(cut.outcome == expected, "cut at \(place)")
-        #expect(cut.text == said)
-    }
-    return expected
-}
-
-/// Lines joined by CRLF, and the empty line after them; then a body.
-private func head(_ lines: String..., body: String = "") -> [UInt8] {
-    Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + body).utf8)
-}
-
-private func fault(_ lines: String..., body: String = "", limits: hr_http1_limits = roomy) -> hr_http_fault {
-    let outcome = read(Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + body).utf8), limits)
-    #expect(outcome.requests.isEmpty || outcome.fault == .HR_FAULT_NONE)
-    return outcome.fault
-}
-
-/// The only request of a text that holds one and nothing else.
-private func only(_ lines: String..., body: String = "", limits: hr_http1_limits = roomy) -> Request? {
-    let outcome = read(Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + body).utf8), limits)
-    #expect(outcome.fault == .HR_FAULT_NONE && outcome.requests.count == 1 && !outcome.begun)
-    return outcome.requests.first
-}
-
 struct HTTP1RequestTests {
     @Test func `a request without a body is read at once`() {
         let request = only("GET /v1/events/a?max=1 HTTP/1.1", "Host: example.org:8080", "Accept:  text/plain \t", "X:")
         #expect(
             request
-                == Request(
+                == HTTPRequest(
                     method: "GET", target: "/v1/events/a?max=1",
                     fields: ["Host=example.org:8080", "Accept=text/plain", "X="]))
     }
@@ -178,6 +42,59 @@ struct HTTP1RequestTests {
         let outcome = read(head("GET /1 HTTP/1.1", "Host: a") + head("GET /2 HTTP/1.1") + head("GET /3 HTTP/1.0"))
         #expect(outcome.requests.map(\.target) == ["/1"])
         #expect(outcome.fault == .HR_FAULT_HOST)
+    }
+
+    @Test(arguments: [
+        [], ["Host: b", "Accept: x"], ["Connection: close"], ["Content-Length: 3"], ["Content-Length: 0"],
+        ["Transfer-Encoding: chunked"], ["Expect: 100-continue", "content-type: a/b", "Content-Length: 3"],
+    ])
+    func `a head that comes again says the same, and one that differs what it says`(fields: [String]) {
+        let host = fields.contains("Host: b") ? [] : ["Host: a"]
+        let isChunked = fields.contains("Transfer-Encoding: chunked")
+        let body = isChunked ? "3\r\nabc\r\n0\r\n\r\n" : fields.contains("Content-Length: 3") ? "abc" : ""
+        for target in ["/a?b=c", "http://a/b", "http://a?b", "*"] {
+            let lines = ["OPTIONS \(target) HTTP/1.1"] + host + fields + ["", ""]
+            let one = Array((lines.joined(separator: "\r\n") + body).utf8)
+            let alone = read(one)
+            #expect(alone.requests.count == 1 && alone.fault == .HR_FAULT_NONE)
+            let other = head("GET /a?b=c HTTP/1.0", "Connection: keep-alive") + head("PUT /a HTTP/1.1", "Host: c")
+            let all = read(one + one + one + other + one + one)
+            #expect(all.requests.count == 7 && all.fault == .HR_FAULT_NONE && !all.begun)
+            for index in [0, 1, 2, 5, 6] { #expect(all.requests[index] == alone.requests[0]) }
+            #expect(all.requests[3].target == "/a?b=c" && all.requests[3].minor == 0 && all.requests[3].keepsAlive)
+            #expect(all.requests[4].kind == .HR_HTTP_PUT && all.requests[4].fields == ["Host=c"])
+        }
+    }
+
+    @Test func `a head that comes again may be the last that is good`() {
+        let good = head("GET / HTTP/1.1", "Host: a")
+        let outcome = read(good + good + head("GET / HTTP/1.1", "Host: a", "Host: a"))
+        #expect(outcome.requests.count == 2 && outcome.fault == .HR_FAULT_HOST)
+    }
+
+    @Test func `the names that are known are found wherever they stand, the first of them`() {
+        var limits = roomyHTTP
+        var http: OpaquePointer?
+        #expect(unsafe hr_http1_new(&limits, &http) == .ok)
+        defer { unsafe hr_http1_free(&http) }
+        let bytes = head(
+            "GET / HTTP/1.1", "CE-Id: 1", "Host: a", "accept: b", "ACCEPT: c", "Content-Typ: d", "If-None-Match: e")
+        let known: [(hr_http_name, String?)] = [
+            (.HR_NAME_ACCEPT, "b"), (.HR_NAME_IF_NONE_MATCH, "e"), (.HR_NAME_CE_ID, "1"), (.HR_NAME_CONTENT_TYPE, nil),
+            (.HR_NAME_CE_TYPE, nil), (.HR_NAME_HERALD_TYPE, nil),
+        ]
+        for _ in 0..<2 {
+            var used = 0
+            let parser = unsafe http
+            let result = unsafe Codec.withSlice(bytes) { unsafe hr_http1_feed(parser, $0.data, $0.len, &used) }
+            #expect(result == .HR_HTTP1_DONE)
+            for (name, expected) in known {
+                var value = unsafe hr_slice()
+                let found = unsafe hr_http1_known(parser, name, &value)
+                #expect((found ? unsafe Codec.text(value) : nil) == expected)
+            }
+            unsafe hr_http1_reset(parser)
+        }
     }
 
     @Test func `what follows an upgrade is not read`() {
@@ -225,7 +142,7 @@ struct HTTP1RequestTests {
     }
 
     @Test func `header fields are found without regard to case`() {
-        var limits = roomy
+        var limits = roomyHTTP
         var http: OpaquePointer?
         #expect(unsafe hr_http1_new(&limits, &http) == .ok)
         defer { unsafe hr_http1_free(&http) }
@@ -460,7 +377,7 @@ struct HTTP1BodyTests {
         #expect(hr_http_fault_status(.HR_FAULT_BODY_LEN) == 413)
     }
 
-    private func chunked(_ body: String, limits: hr_http1_limits = roomy) -> Outcome {
+    private func chunked(_ body: String, limits: hr_http1_limits = roomyHTTP) -> HTTPOutcome {
         read(head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: Chunked", body: body), limits)
     }
 
@@ -489,7 +406,7 @@ struct HTTP1BodyTests {
     }
 
     @Test func `a chunked body may be as long as the limit and not one byte longer`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.body_len_max = 10
         #expect(chunked("4\r\nabcd\r\n6\r\nefghij\r\n0\r\n\r\n", limits: limits).fault == .HR_FAULT_NONE)
         #expect(chunked("4\r\nabcd\r\n7\r\n", limits: limits).fault == .HR_FAULT_BODY_LEN)
@@ -509,7 +426,7 @@ struct HTTP1LimitTests {
     }
 
     @Test func `a head may be as long as the limit and not one byte longer`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.head_len_max = 200
         #expect(read(Array(filled(200).utf8), limits).requests.count == 1)
         #expect(read(Array(filled(201).utf8), limits).fault == .HR_FAULT_HEAD_LEN)
@@ -519,7 +436,7 @@ struct HTTP1LimitTests {
     }
 
     @Test func `spaces that are not kept count as well`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.head_len_max = 200
         let spaces = String(repeating: " ", count: 200)
         #expect(fault("GET / HTTP/1.0", "A:\(spaces)b", limits: limits) == .HR_FAULT_HEAD_LEN)
@@ -527,7 +444,7 @@ struct HTTP1LimitTests {
     }
 
     @Test func `there may be as many fields as the limit and not one more`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.header_count_max = 20
         let fields = (0..<21).map { "A\($0): b" }
         #expect(fault("GET / HTTP/1.0", fields.dropLast().joined(separator: "\r\n"), limits: limits) == .HR_FAULT_NONE)
@@ -535,7 +452,7 @@ struct HTTP1LimitTests {
     }
 
     @Test func `a target may be as long as the limit and not one byte longer`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.target_len_max = 50
         let longest = "/" + String(repeating: "a", count: 49)
         #expect(only("GET \(longest) HTTP/1.0", limits: limits)?.target == longest)
@@ -549,9 +466,9 @@ struct HTTP1LimitTests {
     private let opening = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     @Test func `trailers count as head`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.head_len_max = UInt32(opening.utf8.count + 20)
-        func ended(_ trailer: String) -> Outcome { read(Array("\(opening)1\r\na\r\n0\r\n\(trailer)\r\n".utf8), limits) }
+        func ended(_ trailer: String) -> HTTPOutcome { read(Array("\(opening)1\r\na\r\n0\r\n\(trailer)\r\n".utf8), limits) }
         #expect(ended("T: 345678901234567\r\n").requests.count == 1)
         #expect(ended("T: 3456789012345678\r\n").fault == .HR_FAULT_HEAD_LEN)
         #expect(ended("T:\(String(repeating: " ", count: 30))\r\n").fault == .HR_FAULT_HEAD_LEN)
@@ -561,9 +478,9 @@ struct HTTP1LimitTests {
     }
 
     @Test func `chunk extensions count as head`() {
-        var limits = roomy
+        var limits = roomyHTTP
         limits.head_len_max = UInt32(opening.utf8.count + 20)
-        func ended(_ chunks: String) -> Outcome { read(Array("\(opening)\(chunks)0\r\n\r\n".utf8), limits) }
+        func ended(_ chunks: String) -> HTTPOutcome { read(Array("\(opening)\(chunks)0\r\n\r\n".utf8), limits) }
         // A size line of 18 bytes is free: the longest that a 64-bit size needs.
         let free = "1;a=\(String(repeating: "x", count: 12))\r\na\r\n"
         #expect(ended(String(repeating: free, count: 50)).requests.count == 1)

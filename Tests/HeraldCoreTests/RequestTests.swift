@@ -10,14 +10,14 @@ import Testing
             seen.withLock { seen in
                 seen = [
                     request.method.rawValue, request.path.text(), request.query.text(), request.body.text(),
-                    request.header("x-test")?.text() ?? "-", request.header("missing")?.text() ?? "-",
+                    request.header(.heraldType)?.text() ?? "-", request.header(.prefer)?.text() ?? "-",
                 ]
             }
             var response = Response(status: 201, contentType: "text/plain", body: Array("done".utf8))
             response.add("X-Answer", "yes")
             request.answer(response)
         }
-        let answer = RawHTTP(port: hub.port).exchange("PUT /a%20b?c=%41", headers: ["X-Test: v"], body: "data")
+        let answer = RawHTTP(port: hub.port).exchange("PUT /a%20b?c=%41", headers: ["herald-TYPE: v"], body: "data")
         #expect(answer.hasPrefix("HTTP/1.1 201 "))
         #expect(answer.contains("\r\nX-Answer: yes\r\n"))
         #expect(answer.hasSuffix("\r\n\r\ndone"))
@@ -83,7 +83,7 @@ import Testing
     @Test func `an event that was published is read`() throws {
         let hub = try RunningHub { request, hub in
             if request.method == .post {
-                let work = request.asPublication(topicFrom: 1, typeHeader: "X-Type", contentType: "text/plain")
+                let work = request.asPublication(topicFrom: 1, typeHeader: .heraldType, contentType: "text/plain")
                 do throws(PublishFault) {
                     let receipts = try hub.publish(work.publications)
                     work.answer(receipts)
@@ -95,7 +95,7 @@ import Testing
             guard let filter = try? FilterName("orders/*") else { return }
             _ = request.subscribe(Subscription(.shortPoll, filters: [filter], position: .earliest))
         }
-        let published = RawHTTP(port: hub.port).exchange("POST /orders/1", headers: ["X-Type: t"], body: "hello")
+        let published = RawHTTP(port: hub.port).exchange("POST /orders/1", headers: ["Herald-Type: t"], body: "hello")
         #expect(published.hasPrefix("HTTP/1.1 201 "))
         #expect(published.contains(#""topic":"orders/1""#))
         let read = RawHTTP(port: hub.port).exchange("GET /")

@@ -222,7 +222,7 @@ void run_catchup(const options *options) {
         (!path_is_numbered(options->subscribe_path) || !path_is_numbered(options->publish_path))) {
         die("live readers need a topic of their own: %%u in the paths");
     }
-    loop_init(&run.loop);
+    loop_init(&run.loop, options->wait == WAIT_SPIN);
     fill(&run);
     run.catcher.kind = stream_kind_of(options, on_event, &run.catcher);
     run.catcher.kind.is_from_earliest = true;

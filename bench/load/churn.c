@@ -102,7 +102,7 @@ static void report(const options *options, double cycles, const cost *cost) {
 
 void run_churn(const options *options) {
     static run run;
-    loop_init(&run.loop);
+    loop_init(&run.loop, options->wait == WAIT_SPIN);
     run.kind = stream_kind_of(options, NULL, NULL);
     run.request_len = stream_request(&run.kind, 0, run.request, sizeof run.request);
     visitor *visitors = must_alloc_zeroed(options->connection_count, sizeof(visitor));

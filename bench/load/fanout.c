@@ -67,7 +67,7 @@ void run_fanout(const options *options) {
     static publisher publisher;
     loop loop;
     flow *flow = flow_new(options->window, options->rate_per_s);
-    loop_init(&loop);
+    loop_init(&loop, options->wait == WAIT_SPIN);
     audience_open(&audience, options, &loop, flow, options->subscriber_count, 0,
                   options->topic_count);
     uint32_t publisher_count = publisher_count_of(options, &audience);

@@ -108,7 +108,7 @@ void run_idle(const options *options) {
     static audience audience;
     static publisher publisher;
     loop loop;
-    loop_init(&loop);
+    loop_init(&loop, options->wait == WAIT_SPIN);
     rehearse(options, &loop);
     flow *flow = flow_by_hand();
     memory before = memory_of(options);

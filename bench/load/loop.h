@@ -2,6 +2,7 @@
 #ifndef LOOP_H
 #define LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -14,12 +15,19 @@ struct source {
 /* For loop_watch: tell once of what comes, and of its end. */
 #define EDGES (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
+/* A loop that spins asks again and again instead of sleeping. A generator that sleeps must be woken,
+ * and the server pays for that, in a virtual machine dearly: the slower the server, the more often,
+ * which is no cost of its own. */
 typedef struct loop {
     int epoll;
+    bool spins;
 } loop;
 
 /* Raises the limit of open files as far as it goes, too. */
-void loop_init(loop *loop);
+void loop_init(loop *loop, bool spins);
+
+/* How long it has spun: processor time in which the generator had nothing to do. */
+uint64_t loop_spun_ns(void);
 
 /* Makes fd non-blocking and has source told of events. Closing fd ends it. */
 void loop_watch(const loop *loop, int fd, uint32_t events, source *source);

@@ -17,6 +17,7 @@
 static const char *const mode_names[] = {"fanout", "publish", "poll", "churn",
                                          "idle",   "catchup", NULL};
 static const char *const transport_names[] = {"ws", "sse", "longpoll", NULL};
+static const char *const wait_names[] = {"spin", "sleep", NULL};
 static const char *const dialect_names[] = {"herald", "nchan", "floor", NULL};
 
 typedef enum kind { KIND_WHOLE, KIND_REAL, KIND_TEXT, KIND_NAME } kind;
@@ -51,6 +52,7 @@ static const flag flags[] = {
     {"pid", "PID", AT(pid), KIND_WHOLE, ALL, 1, INT32_MAX, NULL},
     {"dialect", "herald|nchan|floor", AT(dialect), KIND_NAME, ALL, 0, 0, dialect_names},
     {"transport", "ws|sse|longpoll", AT(transport), KIND_NAME, READING, 0, 0, transport_names},
+    {"wait", "spin|sleep", AT(wait), KIND_NAME, ALL, 0, 0, wait_names},
     {"subscribers", "N", AT(subscriber_count), KIND_WHOLE, FANOUT | IDLE, 1, SUBSCRIBERS_MAX, NULL},
     {"topics", "N", AT(topic_count), KIND_WHOLE, FANOUT | PUBLISH | POLL, 1, TOPICS_MAX, NULL},
     {"window", "EVENTS", AT(window), KIND_WHOLE, FANOUT, 1, WINDOW_MAX, NULL},

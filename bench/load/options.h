@@ -18,6 +18,7 @@ typedef enum mode {
     MODE_CATCHUP
 } mode;
 typedef enum transport { TRANSPORT_WS, TRANSPORT_SSE, TRANSPORT_LONGPOLL } transport;
+typedef enum wait { WAIT_SPIN, WAIT_SLEEP } wait_kind;
 typedef enum dialect { DIALECT_HERALD, DIALECT_NCHAN, DIALECT_FLOOR } dialect;
 
 typedef struct options {
@@ -26,6 +27,7 @@ typedef struct options {
     uint32_t pid; /* the server, whose processor time is counted with that of its children */
     uint32_t transport;
     uint32_t dialect;
+    uint32_t wait; /* how the generator waits: see loop.h */
     uint32_t subscriber_count;
     uint32_t topic_count;
     uint32_t window;

@@ -90,7 +90,7 @@ static void report(const run *run, double requests, const cost *cost) {
 void run_requests(const options *options) {
     static run run;
     run.options = options;
-    loop_init(&run.loop);
+    loop_init(&run.loop, options->wait == WAIT_SPIN);
     run.kind = (client_kind){.loop = &run.loop,
                              .port = options->port,
                              .may_be_unchanged = options->mode == MODE_POLL,

@@ -1,6 +1,7 @@
 #include "snapshot.h"
 
 #include "base.h"
+#include "loop.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ snapshot snapshot_take(pid_t server) {
     return (snapshot){.at_ns = now_ns(),
                       .server = usage_of_tree(server),
                       .generator = usage_of_self(),
+                      .generator_spun_ns = loop_spun_ns(),
                       .generator_waited_s = waited_of_self_s()};
 }
 
@@ -25,9 +27,11 @@ cost cost_between(const snapshot *begin, const snapshot *end) {
                  .user_s = end->server.user_s - begin->server.user_s,
                  .system_s = end->server.system_s - begin->server.system_s};
     double own = end->generator.user_s - begin->generator.user_s + end->generator.system_s -
-                 begin->generator.system_s;
+                 begin->generator.system_s -
+                 (double)(end->generator_spun_ns - begin->generator_spun_ns) / 1e9;
     cost.core_s = cost.user_s + cost.system_s;
-    cost.generator_share = per(own, cost.wall_s);
+    /* One that shares its processor spins by the clock longer than it runs. */
+    cost.generator_share = own > 0 ? per(own, cost.wall_s) : 0;
     cost.generator_wait_share =
         per(end->generator_waited_s - begin->generator_waited_s, cost.wall_s);
     return cost;

@@ -10,6 +10,7 @@ typedef struct snapshot {
     uint64_t at_ns;
     usage server;
     usage generator;
+    uint64_t generator_spun_ns;
     double generator_waited_s;
 } snapshot;
 
@@ -17,8 +18,8 @@ typedef struct cost {
     double wall_s;
     double user_s; /* the server's processor time */
     double system_s;
-    double core_s; /* both */
-    double generator_share;
+    double core_s;          /* both */
+    double generator_share; /* what it worked; without spinning */
     double generator_wait_share;
 } cost;
 

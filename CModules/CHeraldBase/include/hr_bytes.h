@@ -2,10 +2,12 @@
 #ifndef HR_BYTES_H
 #define HR_BYTES_H
 
+#include "hr_check.h"
 #include "hr_status.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A borrowed slice; never ended with a NUL. data may be NULL when len is 0. */
 typedef struct hr_slice {
@@ -15,10 +17,15 @@ typedef struct hr_slice {
 
 #define HR_LIT(literal) ((hr_slice){(literal), sizeof(literal) - 1})
 
-bool hr_slice_equal(hr_slice a, hr_slice b);
+static inline bool hr_slice_equal(hr_slice a, hr_slice b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
 /* ASCII letters compare without case; other bytes as they are. */
 bool hr_slice_equal_nocase(hr_slice a, hr_slice b);
-bool hr_slice_has_prefix(hr_slice slice, hr_slice prefix);
+static inline bool hr_slice_has_prefix(hr_slice slice, hr_slice prefix) {
+    return slice.len >= prefix.len &&
+           (prefix.len == 0 || memcmp(slice.data, prefix.data, prefix.len) == 0);
+}
 /* Bytewise order, a shorter prefix first: <0, 0, >0. */
 int hr_slice_compare(hr_slice a, hr_slice b);
 
@@ -29,10 +36,23 @@ typedef struct hr_buf {
     size_t cap;
 } hr_buf;
 
+HR_MUST_CHECK hr_status hr__buf_grow(hr_buf *buf, size_t extra);
 /* Makes room for extra more bytes. On HR_ENOMEM buf is unchanged. */
-HR_MUST_CHECK hr_status hr_buf_reserve(hr_buf *buf, size_t extra);
-HR_MUST_CHECK hr_status hr_buf_append(hr_buf *buf, const void *bytes, size_t len);
-HR_MUST_CHECK hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice);
+HR_MUST_CHECK static inline hr_status hr_buf_reserve(hr_buf *buf, size_t extra) {
+    HR_ASSERT(buf->len <= buf->cap);
+    return extra <= buf->cap - buf->len ? HR_OK : hr__buf_grow(buf, extra);
+}
+HR_MUST_CHECK static inline hr_status hr_buf_append(hr_buf *buf, const void *bytes, size_t len) {
+    hr_status status = hr_buf_reserve(buf, len);
+    if (status == HR_OK && len > 0) {
+        memcpy(buf->data + buf->len, bytes, len);
+        buf->len += len;
+    }
+    return status;
+}
+HR_MUST_CHECK static inline hr_status hr_buf_append_slice(hr_buf *buf, hr_slice slice) {
+    return hr_buf_append(buf, slice.data, slice.len);
+}
 /* Appends count slices one behind the other, all or none. */
 HR_MUST_CHECK hr_status hr_buf_append_parts(hr_buf *buf, const hr_slice *parts, size_t count);
 /* The same for an array whose length the compiler knows. */

@@ -25,8 +25,7 @@ hr_slice hr_request_method_text(const hr_request *request);
  * handler sees it. */
 hr_slice hr_request_path(const hr_request *request);
 hr_slice hr_request_query(const hr_request *request);
-bool hr_request_header(const hr_request *request, hr_slice name, hr_slice *value);
-bool hr_request_header_has_token(const hr_request *request, hr_slice name, hr_slice token);
+bool hr_request_header(const hr_request *request, hr_http_name name, hr_slice *value);
 hr_slice hr_request_body(const hr_request *request);
 bool hr_request_wants_upgrade(
     const hr_request *request); /* Connection: upgrade, Upgrade: websocket */

@@ -61,6 +61,9 @@ void hr_log_free(hr_log **log);
 void hr_log_set_wake(hr_log *log, hr_log_wake_fn *wake, void *context);
 uint32_t hr_log_epoch(const hr_log *log);
 uint64_t hr_log_head(hr_log *log); /* the newest sequence; 0 when none yet */
+/* Moves with every event that comes or goes: while it stands still, the same read has the same
+ * outcome. */
+uint64_t hr_log_version(const hr_log *log);
 
 typedef struct hr_receipt {
     uint64_t sequence;

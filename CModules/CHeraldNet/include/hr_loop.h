@@ -39,6 +39,13 @@ hr_loop *hr_loop_current(void);
 unsigned hr_loop_index(const hr_loop *loop);
 /* Milliseconds of the monotonic clock as of this turn's beginning. */
 uint64_t hr_loop_now_ms(const hr_loop *loop);
+/* Both clocks, asked at most once a turn's input and once a turn hook: what comes in together has
+ * come at the same time. */
+typedef struct hr_loop_time {
+    int64_t wall_ms;
+    uint64_t mono_ns;
+} hr_loop_time;
+hr_loop_time hr_loop_time_now(hr_loop *loop);
 hr_wheel *hr_loop_wheel(hr_loop *loop);
 /* How late the last wheel tick came, in nanoseconds: the loop's lag. */
 uint64_t hr_loop_tick_lag_ns(const hr_loop *loop);

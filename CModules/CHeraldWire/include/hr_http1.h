@@ -29,6 +29,25 @@ typedef enum HR_CLOSED_ENUM hr_http_method {
     HR_HTTP_OTHER,
 } hr_http_method;
 
+/* The headers that are looked for by name. They are found once a head. */
+typedef enum HR_CLOSED_ENUM hr_http_name {
+    HR_NAME_ACCEPT,
+    HR_NAME_CONTENT_TYPE,
+    HR_NAME_HERALD_TYPE,
+    HR_NAME_IDEMPOTENCY_KEY,
+    HR_NAME_IF_NONE_MATCH,
+    HR_NAME_LAST_EVENT_ID,
+    HR_NAME_PREFER,
+    HR_NAME_WS_KEY,
+    HR_NAME_WS_VERSION,
+    HR_NAME_CE_ID,
+    HR_NAME_CE_SOURCE,
+    HR_NAME_CE_SPECVERSION,
+    HR_NAME_CE_TYPE,
+} hr_http_name;
+
+#define HR_NAME_COUNT (HR_NAME_CE_TYPE + 1)
+
 /* Why a request is refused; each maps to one status and problem type. */
 typedef enum HR_CLOSED_ENUM hr_http_fault {
     HR_FAULT_NONE,
@@ -84,7 +103,9 @@ bool hr_http1_expects_continue(const hr_http1 *http);
 bool hr_http1_upgrades(const hr_http1 *http);
 size_t hr_http1_header_count(const hr_http1 *http);
 void hr_http1_header_at(const hr_http1 *http, size_t index, hr_slice *name, hr_slice *value);
-/* The first header of that name (any case); false when there is none. */
+/* The first header of that name; false when there is none. */
+bool hr_http1_known(const hr_http1 *http, hr_http_name name, hr_slice *value);
+/* The same for any name (any case), by looking at all. */
 bool hr_http1_header(const hr_http1 *http, hr_slice name, hr_slice *value);
 /* Whether a comma-separated header holds token (any case), over all its lines. */
 bool hr_http1_header_has_token(const hr_http1 *http, hr_slice name, hr_slice token);

@@ -24,29 +24,29 @@ enum PublishChecks {
     }
 
     /// The `Content-Type` header is kept with the event, so it must be fit to be shown.
-    static func checkContentType(of request: borrowing Request) throws(Problem) {
-        guard let type = request.header("Content-Type"), !isContentType(type), !type.isEmpty else { return }
+    static func check(contentType type: borrowing Bytes) throws(Problem) {
+        guard !isContentType(type), !type.isEmpty else { return }
         throw Problem(.badHeader, "Content-Type must be at most \(contentTypeLength) printable ASCII characters")
     }
 
     /// The `Herald-Type` header.
     static func checkType(of request: borrowing Request) throws(Problem) {
-        guard let type = request.header("Herald-Type"), let what = typeFault(type) else { return }
+        guard let type = request.header(.heraldType), let what = typeFault(type) else { return }
         throw Problem(.badHeader, "Herald-Type \(what)")
     }
 
     /// The headers of a CloudEvent in binary mode. `ce-id` and `ce-source` are demanded but not kept.
     static func checkCloudEvent(_ request: borrowing Request) throws(Problem) {
-        guard let version = request.header("ce-specversion"), version == "1.0" else {
+        guard let version = request.header(.cloudEventSpecVersion), version == "1.0" else {
             throw cloudEventProblem("ce-specversion must be 1.0")
         }
-        guard let id = request.header("ce-id"), !id.isEmpty else {
+        guard let id = request.header(.cloudEventID), !id.isEmpty else {
             throw cloudEventProblem("ce-id is missing or empty")
         }
-        guard let source = request.header("ce-source"), !source.isEmpty else {
+        guard let source = request.header(.cloudEventSource), !source.isEmpty else {
             throw cloudEventProblem("ce-source is missing or empty")
         }
-        guard let type = request.header("ce-type") else { throw cloudEventProblem("ce-type is missing") }
+        guard let type = request.header(.cloudEventType) else { throw cloudEventProblem("ce-type is missing") }
         if let what = typeFault(type) { throw cloudEventProblem("ce-type \(what)") }
     }
 
@@ -59,7 +59,7 @@ enum PublishChecks {
 
     /// The `Idempotency-Key` header with a hash of all that the request publishes; nil when there is none.
     static func idempotencyKey(of request: borrowing Request) throws(Problem) -> IdempotencyKey? {
-        guard let key = request.header("Idempotency-Key") else { return nil }
+        guard let key = request.header(.idempotencyKey) else { return nil }
         guard !key.isEmpty, key.count <= nameLength, key.isPrintableASCII else {
             throw Problem(.badHeader, "Idempotency-Key must be 1 to \(nameLength) printable ASCII characters")
         }
@@ -77,7 +77,7 @@ enum PublishChecks {
     }
 
     /// The headers that become part of an event.
-    private static let publishedHeaders: [StaticString] = ["Content-Type", "Herald-Type", "ce-type"]
+    private static let publishedHeaders: [HeaderName] = [.contentType, .heraldType, .cloudEventType]
 
     // MARK: Events
 

@@ -19,11 +19,11 @@ extension Service {
         case .plain:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: "Herald-Type", contentType: "application/octet-stream"), key)
+                    topicFrom: offset, typeHeader: .heraldType, contentType: "application/octet-stream"), key)
         case .binaryCloudEvent:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: "ce-type", contentType: "application/octet-stream"), key)
+                    topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key)
         case .body(let format):
             publish(request, as: format, topicFrom: offset, key)
         }
@@ -144,8 +144,8 @@ enum PublishForm: Sendable, Equatable {
     init(ofOne request: borrowing Request, topicFrom offset: Int) throws(Problem) {
         try PublishChecks.checkQuery(of: request)
         try PublishChecks.checkTopic(request.path.dropFirst(offset))
-        try PublishChecks.checkContentType(of: request)
-        if let type = request.header("Content-Type") {
+        if let type = request.header(.contentType) {
+            try PublishChecks.check(contentType: type)
             let media = type.prefix(before: UInt8(ascii: ";")).trimmed()
             if media.equalsIgnoringCase("application/cloudevents+json") {
                 self = .body(.cloudEvent)
@@ -157,7 +157,7 @@ enum PublishForm: Sendable, Equatable {
                     "application/cloudevents-batch+json names its own topics; send it to /v1/events")
             }
         }
-        if request.header("ce-specversion") != nil {
+        if request.header(.cloudEventSpecVersion) != nil {
             try PublishChecks.checkCloudEvent(request)
             self = .binaryCloudEvent
         } else {
@@ -169,7 +169,7 @@ enum PublishForm: Sendable, Equatable {
     /// Finds out the form of a body that holds events, and checks the query.
     static func format(ofMany request: borrowing Request) throws(Problem) -> BatchFormat {
         try PublishChecks.checkQuery(of: request)
-        guard let type = request.header("Content-Type"), !type.isEmpty else {
+        guard let type = request.header(.contentType), !type.isEmpty else {
             throw Problem(.unsupportedMediaType, "there is no Content-Type; \(expected)")
         }
         let media = type.prefix(before: UInt8(ascii: ";")).trimmed()

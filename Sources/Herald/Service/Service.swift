@@ -103,7 +103,7 @@ final class Service: RequestHandler {
     }
 
     private func answerPage(_ request: consuming Request, _ name: PageName) {
-        let response = pages.response(name, unlessTagged: request.header("If-None-Match")?.text())
+        let response = pages.response(name, unlessTagged: request.header(.ifNoneMatch)?.text())
         request.answer(response)
     }
 

@@ -52,11 +52,11 @@ extension Service {
             let filter = request.path.dropFirst(offset)
             if let fault = FilterName.fault(in: filter) { throw Problem(.badFilter, fault, in: filter.text()) }
         }
-        if let cursor = request.header("Last-Event-ID"), !cursor.isEmpty {
+        if let cursor = request.header(.lastEventID), !cursor.isEmpty {
             input.lastEventID = try SubscribeParameters.position(cursor, named: "Last-Event-ID")
         }
-        input.prefer = request.header("Prefer")?.text()
-        input.accept = request.header("Accept")?.text()
+        input.prefer = request.header(.prefer)?.text()
+        input.accept = request.header(.accept)?.text()
         let subscription = try SubscribeParameters(limits: limits).subscription(input)
         // A stream that begins now would only be told to go.
         guard subscription.transport == .shortPoll || !hub.isDraining else {
