@@ -11,6 +11,9 @@
 /* How often the clock is read among the writes of one batch, for the latency histogram. */
 #define HR_LATENCY_CHUNK 64u
 
+/* How many readers ahead of the one that is written to: a write takes longer than memory does. */
+#define HR_PREFETCH_AHEAD 2u
+
 /* A batch as bytes to write, and where each event ends in them. */
 typedef struct fan_batch {
     struct iovec parts[HR_BATCH_MAX];
@@ -159,6 +162,13 @@ static void count_latency(hr_transport_stats *stats, const fan_batch *batch, uin
     }
 }
 
+/* Has the memory that a write to reader needs brought near while others are written to. */
+static void prefetch(const hr_reader *reader) {
+    const hr_session *session = HR_CONTAINER_OF(reader, const hr_session, reader);
+    __builtin_prefetch(session);
+    __builtin_prefetch(&session->conn.progress_ms);
+}
+
 static void flush_streams(hr_cohort *cohort, uint64_t position) {
     fan_batch batch;
     if (gather(cohort, &batch) != HR_OK) {
@@ -170,6 +180,9 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
     uint64_t chunk = 0;
     /* Backwards: a member that leaves the live ones is replaced by one that has been written. */
     for (uint32_t i = cohort->live_count; i > 0; i--) {
+        if (i > HR_PREFETCH_AHEAD) {
+            prefetch(cohort->live[i - 1 - HR_PREFETCH_AHEAD]);
+        }
         uint32_t begun = deliver(cohort->live[i - 1], &batch, position);
         if (begun == batch.count) {
             whole++;

@@ -142,9 +142,9 @@ struct hr_session {
     hr_link link;     /* in home->sessions */
     hr_link requests; /* the handler's open requests of this session */
     uint32_t request_count;
-    hr_http1 *http; /* while a request arrives */
-    hr_buf *input;  /* what arrived behind a request that is not answered yet */
-    hr_ws_parser *ws;
+    hr_http1 *http;   /* while a request arrives */
+    hr_buf *input;    /* what arrived behind a request that is not answered yet */
+    hr_ws_parser *ws; /* while a message arrives */
     hr_reader reader;
 };
 

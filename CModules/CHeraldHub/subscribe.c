@@ -107,12 +107,6 @@ static hr_status append_sse_head(hr_request *request, hr_buf *out) {
 static hr_status begin_stream(hr_request *request, hr_mode mode) {
     hr_session *session = request->session;
     hr_buf *out = &session->home->out;
-    if (mode != HR_MODE_SSE && session->ws == NULL) {
-        session->ws = calloc(1, sizeof *session->ws);
-        if (session->ws == NULL) {
-            return HR_ENOMEM;
-        }
-    }
     out->len = 0;
     hr_status status = mode == HR_MODE_SSE ? append_sse_head(request, out)
                                            : append_upgrade(request, out, mode == HR_MODE_WS);

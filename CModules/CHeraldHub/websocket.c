@@ -81,7 +81,7 @@ static void on_control(hr_session *session, const hr_ws_item *item) {
     }
 }
 
-void hr__ws_input(hr_session *session, char *bytes, size_t len) {
+static void parse(hr_session *session, hr_ws_parser *parser, char *bytes, size_t len) {
     size_t at = 0;
     while (at < len && hr_conn_is_open(&session->conn) && session->mode != HR_MODE_ENDING) {
         /* A client that does not read its answers must not make more of them. */
@@ -92,7 +92,7 @@ void hr__ws_input(hr_session *session, char *bytes, size_t len) {
         }
         size_t used = 0;
         hr_ws_item item = {0};
-        hr_ws_result result = hr_ws_parse(session->ws, session->home->hub->config.message_len_max,
+        hr_ws_result result = hr_ws_parse(parser, session->home->hub->config.message_len_max,
                                           bytes + at, len - at, &used, &item);
         at += used;
         switch (result) {
@@ -104,5 +104,26 @@ void hr__ws_input(hr_session *session, char *bytes, size_t len) {
                            (hr_slice){item.what, strlen(item.what)});
             return;
         }
+    }
+}
+
+/* Between messages no parser is kept. */
+void hr__ws_input(hr_session *session, char *bytes, size_t len) {
+    hr_ws_parser fresh = {0};
+    hr_ws_parser *parser = session->ws != NULL ? session->ws : &fresh;
+    parse(session, parser, bytes, len);
+    bool is_over = !hr_conn_is_open(&session->conn) || session->mode == HR_MODE_ENDING;
+    if (is_over || hr_ws_parser_rest(parser)) {
+        hr_ws_parser_fini(parser);
+        free(session->ws);
+        session->ws = NULL;
+    } else if (session->ws == NULL) {
+        session->ws = malloc(sizeof *session->ws);
+        if (session->ws == NULL) {
+            hr_ws_parser_fini(&fresh);
+            hr__stream_end(session, HR_CLOSE_LIMIT, 1013, HR_LIT("out of memory"));
+            return;
+        }
+        *session->ws = fresh;
     }
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,12 +12,6 @@
 #define HR_LINGER_READ_COUNT_MAX 64
 
 static void on_ready(uv_poll_t *handle, int status, int events);
-
-static int conn_fd(const hr_conn *conn) {
-    uv_os_fd_t fd = -1;
-    HR_ASSERT(uv_fileno((const uv_handle_t *)&conn->poll, &fd) == 0);
-    return fd;
-}
 
 /* Asks libuv for what is wanted now. A connection that neither reads nor waits still hears of a
  * hang-up, but for one whose peer has closed its half: that would be reported for ever. */
@@ -45,7 +38,7 @@ static void update_poll(hr_conn *conn) {
 
 hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const hr_conn_ops *ops) {
     HR_CHECK(loop, HR_LOOP_MAGIC);
-    *conn = (hr_conn){.loop = loop, .ops = ops};
+    *conn = (hr_conn){.loop = loop, .ops = ops, .fd = fd};
     int code = uv_poll_init(&loop->uv, &conn->poll, fd);
     if (code != 0) {
         close(fd);
@@ -79,7 +72,6 @@ void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
         return;
     }
     conn->reason = (uint8_t)reason;
-    int fd = conn_fd(conn);
     uv_poll_stop(&conn->poll);
     drop_waiting(conn);
     if (conn->loop->corked == conn) {
@@ -88,18 +80,19 @@ void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
     conn->ops->on_close(conn, reason);
     /* After uv_close has taken the handle out of epoll the number may be used again by anyone. */
     uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
-    close(fd);
+    close(conn->fd);
+    conn->fd = -1;
 }
 
 static ssize_t send_parts(hr_conn *conn, const struct iovec *parts, int count) {
     ssize_t sent;
     do {
         if (count == 1) {
-            sent = send(conn_fd(conn), parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+            sent = send(conn->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
         } else {
             struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                                      .msg_iovlen = (size_t)count};
-            sent = sendmsg(conn_fd(conn), &message, MSG_NOSIGNAL);
+            sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
         }
     } while (sent < 0 && errno == EINTR);
     return sent;
@@ -201,7 +194,7 @@ void hr_conn_resume(hr_conn *conn) {
 /* Our half is closed when nothing of our output is left with us. */
 static void begin_linger(hr_conn *conn) {
     conn->lingering = true;
-    if (shutdown(conn_fd(conn), SHUT_WR) != 0 || conn->eof) {
+    if (shutdown(conn->fd, SHUT_WR) != 0 || conn->eof) {
         hr_conn_close(conn, (hr_close_reason)conn->finishing);
         return;
     }
@@ -264,7 +257,7 @@ static void handle_input(hr_conn *conn, ssize_t got) {
 static void read_input(hr_conn *conn) {
     unsigned count_max = conn->lingering ? HR_LINGER_READ_COUNT_MAX : HR_READ_COUNT_MAX;
     for (unsigned i = 0; i < count_max && hr_conn_is_open(conn) && !conn->paused; i++) {
-        ssize_t got = recv(conn_fd(conn), conn->loop->read_buffer, HR_LOOP_READ_LEN, 0);
+        ssize_t got = recv(conn->fd, conn->loop->read_buffer, HR_LOOP_READ_LEN, 0);
         if (got > 0) {
             handle_input(conn, got);
             if ((size_t)got < HR_LOOP_READ_LEN) {

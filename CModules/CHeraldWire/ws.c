@@ -321,6 +321,12 @@ hr_ws_result hr_ws_parse(hr_ws_parser *parser, uint64_t message_len_max, char *b
     return result;
 }
 
+bool hr_ws_parser_rest(hr_ws_parser *parser) {
+    release_items(parser);
+    return (parser->flags & FLAG_IN_FRAME) == 0 && parser->head_len == 0 &&
+           parser->message_opcode == 0;
+}
+
 void hr_ws_parser_fini(hr_ws_parser *parser) {
     free_message(parser);
     free_control(parser);

@@ -468,7 +468,9 @@ struct HTTP1LimitTests {
     @Test func `trailers count as head`() {
         var limits = roomyHTTP
         limits.head_len_max = UInt32(opening.utf8.count + 20)
-        func ended(_ trailer: String) -> HTTPOutcome { read(Array("\(opening)1\r\na\r\n0\r\n\(trailer)\r\n".utf8), limits) }
+        func ended(_ trailer: String) -> HTTPOutcome {
+            read(Array("\(opening)1\r\na\r\n0\r\n\(trailer)\r\n".utf8), limits)
+        }
         #expect(ended("T: 345678901234567\r\n").requests.count == 1)
         #expect(ended("T: 3456789012345678\r\n").fault == .HR_FAULT_HEAD_LEN)
         #expect(ended("T:\(String(repeating: " ", count: 30))\r\n").fault == .HR_FAULT_HEAD_LEN)

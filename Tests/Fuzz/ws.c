@@ -18,6 +18,9 @@ static void feed(hr_buf *out, char *bytes, size_t len, void *state) {
         if (from->result)
             fuzz_record(out, from->result * 65536u + item.code, item.payload);
     }
+    /* The server keeps no parser that says so. */
+    if (from->result != HR_WS_FAIL && hr_ws_parser_rest(&from->parser))
+        hr_ws_parser_fini(&from->parser);
 }
 static hr_buf fuzz_read(const char *bytes, size_t len, size_t step) {
     reading from = {.limit = len > 0 ? (unsigned char)bytes[0] : 0};

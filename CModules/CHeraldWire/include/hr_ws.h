@@ -46,12 +46,14 @@ typedef struct hr_ws_item {
     const char *what;    /* HR_WS_FAIL: static text for the log and the close reason */
 } hr_ws_item;
 
-/* Parses one item off bytes, which it may change; *used: how many it took. A call with len 0 only
- * lets go of the memory behind the last item. A message over message_len_max fails with 1009 at the
+/* Parses one item off bytes, which it may change; *used: how many it took. A message over message_len_max fails with 1009 at the
  * frame head that makes it so; text that is not UTF-8 with 1007 at the first bad byte, before the
  * frame is complete; want of memory with 1013. Precondition: it has not failed before. */
 HR_MUST_CHECK hr_ws_result hr_ws_parse(hr_ws_parser *parser, uint64_t message_len_max, char *bytes,
                                        size_t len, size_t *used, hr_ws_item *out);
+/* Lets go of the memory behind the last item. Whether it is then as new: between messages, with
+ * nothing to keep. */
+bool hr_ws_parser_rest(hr_ws_parser *parser);
 /* Frees what an unfinished message holds and makes the parser as new. */
 void hr_ws_parser_fini(hr_ws_parser *parser);
 /* Bytes of memory held by an unfinished message, or by the last item until the next call. */
