@@ -66,11 +66,14 @@ let package = Package(
         .systemLibrary(
             name: "CLibuv", path: "CModules/CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
 
+        .systemLibrary(
+            name: "CLiburing", path: "CModules/CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+
         // Floors 1 to 4: the core.
         core("CHeraldBase", on: []),
         core("CHeraldWire", on: ["CHeraldBase", nioHTTP1, nioWebSocket]),
         core("CHeraldLog", on: ["CHeraldBase", "CHeraldWire"]),
-        core("CHeraldNet", on: ["CHeraldBase", "CLibuv"]),
+        core("CHeraldNet", on: ["CHeraldBase", "CLibuv", "CLiburing"]),
         core("CHeraldHub", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet"]),
 
         // Floor 5: the core as a Swift module. Lifetimes let views of C's bytes be values that cannot outlive them.

@@ -32,6 +32,7 @@ missing_packages() {
     has git || echo git
     has pkg-config || echo pkg-config
     has pkg-config && pkg-config --exists libuv || echo libuv1-dev
+    has pkg-config && pkg-config --exists liburing || echo liburing-dev
     has pkg-config && pkg-config --exists zlib || echo zlib1g-dev
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case "$level" in

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often the clock is read among the writes of one batch, for the latency histogram. */
-#define HR_LATENCY_CHUNK 64u
+/* So many readers are written to at once; then the clock is read, for the latency histogram. */
+#define HR_FAN_COUNT 64u
 
 /* How many readers ahead of the one that is written to: a write takes longer than memory does. */
 #define HR_PREFETCH_AHEAD 2u
@@ -123,22 +123,18 @@ static uint32_t cut(hr_reader *reader, const fan_batch *batch, size_t sent, uint
     return index + 1;
 }
 
-/* Writes the batch to one live reader; returns how many of its events were begun. */
-static uint32_t deliver(hr_reader *reader, const fan_batch *batch, uint64_t position) {
+/* Whether reader may be written to now; one that may not is stalled or gone. */
+static bool is_writable(hr_reader *reader, uint64_t position) {
     hr_session *session = hr__session_of(reader);
-    size_t sent = 0;
     hr_conn_uncork(&session->conn);
     if (!hr_conn_is_open(&session->conn)) {
-        return 0;
+        return false;
     }
     if (session->conn.waiting != NULL) {
         hr__reader_stall(reader, position);
-        return 0;
+        return false;
     }
-    if (hr_conn_write_some(&session->conn, batch->parts, batch->part_count, &sent) != HR_OK) {
-        return 0;
-    }
-    return sent == batch->total ? batch->count : cut(reader, batch, sent, position);
+    return true;
 }
 
 /* Counts events [0, begun) of the batch for a reader that did not take all. */
@@ -169,6 +165,23 @@ static void prefetch(const hr_reader *reader) {
     __builtin_prefetch(&session->conn.progress_ms);
 }
 
+/* Writes the batch to count readers; returns how many took all of it. */
+static uint64_t deliver(hr_cohort *cohort, hr_send *sends, hr_reader **readers, unsigned count,
+                        const fan_batch *batch, uint64_t position) {
+    hr_transport_stats *stats = &cohort->home->stats.transports[cohort->transport];
+    uint64_t whole = 0;
+    hr_conn_write_many(cohort->home->loop, sends, count, batch->parts, batch->part_count);
+    for (unsigned i = 0; i < count; i++) {
+        if (sends[i].status == HR_OK && sends[i].sent == batch->total) {
+            whole++;
+        } else if (sends[i].status == HR_OK) {
+            count_partial(stats, cohort, batch, cut(readers[i], batch, sends[i].sent, position));
+        }
+    }
+    count_latency(stats, batch, whole);
+    return whole;
+}
+
 static void flush_streams(hr_cohort *cohort, uint64_t position) {
     fan_batch batch;
     if (gather(cohort, &batch) != HR_OK) {
@@ -176,29 +189,55 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
         return;
     }
     hr_transport_stats *stats = &cohort->home->stats.transports[cohort->transport];
+    hr_send sends[HR_FAN_COUNT];
+    hr_reader *readers[HR_FAN_COUNT];
     uint64_t whole = 0;
-    uint64_t chunk = 0;
     /* Backwards: a member that leaves the live ones is replaced by one that has been written. */
-    for (uint32_t i = cohort->live_count; i > 0; i--) {
-        if (i > HR_PREFETCH_AHEAD) {
-            prefetch(cohort->live[i - 1 - HR_PREFETCH_AHEAD]);
+    for (uint32_t left = cohort->live_count; left > 0;) {
+        unsigned count = 0;
+        for (; left > 0 && count < HR_FAN_COUNT; left--) {
+            hr_reader *reader = cohort->live[left - 1];
+            if (left > HR_PREFETCH_AHEAD) {
+                prefetch(cohort->live[left - 1 - HR_PREFETCH_AHEAD]);
+            }
+            if (is_writable(reader, position)) {
+                readers[count] = reader;
+                sends[count++].conn = &hr__session_of(reader)->conn;
+            }
         }
-        uint32_t begun = deliver(cohort->live[i - 1], &batch, position);
-        if (begun == batch.count) {
-            whole++;
-            chunk++;
-        } else {
-            count_partial(stats, cohort, &batch, begun);
-        }
-        if (chunk == HR_LATENCY_CHUNK) {
-            count_latency(stats, &batch, chunk);
-            chunk = 0;
-        }
+        whole += deliver(cohort, sends, readers, count, &batch, position);
     }
-    count_latency(stats, &batch, chunk);
     hr__count(&stats->deliveries, whole * batch.count);
     hr__count(&stats->payload_bytes, whole * batch.payload);
     hr__count(&stats->overhead_bytes, whole * (batch.total - batch.payload));
+}
+
+/* Writes the answer in home->out to some of the cohort's readers, which have been answered then. */
+static void answer_polls(hr_cohort *cohort) {
+    hr_home *home = cohort->home;
+    struct iovec part = {.iov_base = home->out.data, .iov_len = home->out.len};
+    hr_send sends[HR_FAN_COUNT];
+    unsigned count = 0;
+    while (cohort->live_count > 0 && count < HR_FAN_COUNT) {
+        hr_reader *reader = cohort->live[cohort->live_count - 1];
+        hr_session *session = hr__session_of(reader);
+        hr__reader_close(reader);
+        hr_conn_uncork(&session->conn);
+        if (session->conn.waiting != NULL) {
+            hr_conn_write(&session->conn, home->out.data, home->out.len);
+            hr__http_done(session);
+        } else {
+            sends[count++].conn = &session->conn;
+        }
+    }
+    hr_conn_write_many(home->loop, sends, count, &part, 1);
+    for (unsigned i = 0; i < count; i++) {
+        size_t sent = sends[i].sent;
+        if (sends[i].status == HR_OK && sent < home->out.len) {
+            (void)hr_conn_keep(sends[i].conn, home->out.data + sent, home->out.len - sent);
+        }
+        hr__http_done(HR_CONTAINER_OF(sends[i].conn, hr_session, conn));
+    }
 }
 
 /* Held polls: one answer, made once, for all; then they are requests no more. */
@@ -222,11 +261,7 @@ static void flush_polls(hr_cohort *cohort, uint64_t position) {
     }
     uint64_t readers = cohort->live_count;
     while (cohort->live_count > 0) {
-        hr_reader *reader = cohort->live[cohort->live_count - 1];
-        hr_session *session = hr__session_of(reader);
-        hr__reader_close(reader);
-        hr_conn_write(&session->conn, home->out.data, home->out.len);
-        hr__http_done(session);
+        answer_polls(cohort);
     }
     uint64_t now = hr_time_mono_ns();
     for (uint32_t i = 0; i < count; i++) {

@@ -24,6 +24,9 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
         free(home);
         return status;
     }
+    if (hub->config.uses_io_uring) {
+        hr_loop_use_ring(home->loop);
+    }
     hr_link_init(&home->dirty);
     hr_link_init(&home->catching);
     hr_link_init(&home->ready);

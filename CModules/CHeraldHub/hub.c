@@ -145,6 +145,15 @@ hr_log *hr_hub_log(hr_hub *hub) {
     return hub->log;
 }
 
+bool hr_hub_has_io_uring(const hr_hub *hub) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    bool has_all = true;
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        has_all = has_all && hr_loop_has_ring(hub->homes[i]->loop);
+    }
+    return has_all;
+}
+
 uint64_t hr_hub_probe_age_ms(hr_hub *hub) {
     HR_CHECK(hub, HR_HUB_MAGIC);
     uint64_t now = hr_time_mono_ns();

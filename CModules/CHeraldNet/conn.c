@@ -98,6 +98,21 @@ static ssize_t send_parts(hr_conn *conn, const struct iovec *parts, int count) {
     return sent;
 }
 
+/* taken: bytes, or a negative errno. */
+static hr_status judge_sent(hr_conn *conn, ssize_t taken, size_t *sent) {
+    if (taken >= 0) {
+        *sent = (size_t)taken;
+        return HR_OK;
+    }
+    if (taken == -EAGAIN || taken == -EWOULDBLOCK) {
+        return HR_OK;
+    }
+    if (hr_conn_is_open(conn)) {
+        hr_conn_close(conn, HR_CLOSE_RESET);
+    }
+    return HR_ECLOSED;
+}
+
 hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count, size_t *sent) {
     HR_CHECK(conn, HR_CONN_MAGIC);
     HR_ASSERT(conn->waiting == NULL && count > 0);
@@ -106,15 +121,43 @@ hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count
         return HR_ECLOSED;
     }
     ssize_t taken = send_parts(conn, parts, count);
-    if (taken >= 0) {
-        *sent = (size_t)taken;
-        return HR_OK;
+    return judge_sent(conn, taken >= 0 ? taken : -errno, sent);
+}
+
+/* Below this a system call each is as good. */
+#define RING_COUNT_MIN 4u
+
+/* Returns how many of sends, from the first, have been seen to. */
+static unsigned write_by_ring(hr_loop *loop, hr_send *sends, unsigned count,
+                              const struct iovec *parts, int part_count) {
+    int fds[HR_SEND_COUNT_MAX];
+    int results[HR_SEND_COUNT_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        HR_CHECK(sends[i].conn, HR_CONN_MAGIC);
+        HR_ASSERT(sends[i].conn->waiting == NULL && sends[i].conn->loop == loop);
+        fds[i] = sends[i].conn->fd; /* a closed one's is -1, which is an error like any other */
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        return HR_OK;
+    unsigned done = hr__ring_send(loop->ring, fds, count, parts, part_count, results);
+    for (unsigned i = 0; i < done; i++) {
+        sends[i].sent = 0;
+        sends[i].status = judge_sent(sends[i].conn, results[i], &sends[i].sent);
     }
-    hr_conn_close(conn, HR_CLOSE_RESET);
-    return HR_ECLOSED;
+    if (done < count) {
+        hr__loop_close_ring(loop);
+    }
+    return done;
+}
+
+void hr_conn_write_many(hr_loop *loop, hr_send *sends, unsigned count, const struct iovec *parts,
+                        int part_count) {
+    HR_ASSERT(count <= HR_SEND_COUNT_MAX);
+    unsigned done = 0;
+    if (loop->ring != NULL && count >= RING_COUNT_MIN) {
+        done = write_by_ring(loop, sends, count, parts, part_count);
+    }
+    for (unsigned i = done; i < count; i++) {
+        sends[i].status = hr_conn_write_some(sends[i].conn, parts, part_count, &sends[i].sent);
+    }
 }
 
 hr_status hr_conn_keep(hr_conn *conn, const char *bytes, size_t len) {

@@ -160,15 +160,38 @@ hr_status hr_loop_new(unsigned index, hr_loop_fn *turn, void *context, hr_loop *
     return HR_OK;
 }
 
+void hr_loop_use_ring(hr_loop *loop) {
+    HR_CHECK(loop, HR_LOOP_MAGIC);
+    HR_ASSERT(!loop->started);
+    loop->uses_ring = true;
+}
+
+bool hr_loop_has_ring(const hr_loop *loop) {
+    return atomic_load_explicit(&loop->has_ring, memory_order_relaxed);
+}
+
+/* By its own thread alone: a ring that goes interrupts whatever its maker waits for. */
+static void open_ring(hr_loop *loop) {
+    loop->ring = loop->uses_ring ? hr__ring_new() : NULL;
+    atomic_store_explicit(&loop->has_ring, loop->ring != NULL, memory_order_relaxed);
+}
+
+void hr__loop_close_ring(hr_loop *loop) {
+    atomic_store_explicit(&loop->has_ring, false, memory_order_relaxed);
+    hr__ring_free(&loop->ring);
+}
+
 static void *run_thread(void *context) {
     hr_loop *loop;
     HR_CAST(hr_loop, loop, context, HR_LOOP_MAGIC);
     current_loop = loop;
+    open_ring(loop);
     /* The first tick is due from when the loop runs, not from when it was made. */
     loop->tick_due_ns = hr_time_mono_ns() + (uint64_t)HR_TICK_MS * 1000000u;
     uv_update_time(&loop->uv);
     HR_ASSERT(uv_timer_again(&loop->ticker) == 0);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    hr__loop_close_ring(loop);
     return NULL;
 }
 

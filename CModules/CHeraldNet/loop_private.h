@@ -3,6 +3,8 @@
 #define HR_LOOP_PRIVATE_H
 
 #include "CHeraldNet.h"
+#include "ring.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <uv.h>
@@ -41,12 +43,18 @@ struct hr_loop {
      * written once at the end, however many pipelined requests it answers. */
     struct hr_conn *corked;
     hr_buf cork;
+    bool uses_ring;
+    _Atomic bool has_ring; /* read by any thread */
+    hr__ring *ring;        /* of the thread; NULL: none */
     char *read_buffer;
     /* Written by other threads; on a line of their own, away from what each turn uses. */
     _Alignas(64) _Atomic(hr__letter *) mailbox;
     _Atomic bool wake_pending;
     _Atomic bool stop_pending;
 };
+
+/* For good. On the loop's thread. */
+void hr__loop_close_ring(hr_loop *loop);
 
 /* libuv's negative codes as statuses. */
 hr_status hr__status_from_uv(int code);

@@ -75,7 +75,7 @@ struct Server: ServiceLifecycle.Service {
             "listening",
             metadata: [
                 "host": "\(settings.listen.host)", "port": "\(port)", "epoch": "\(hub.log.head.epochText)",
-                "loops": "\(service.loopCount)", "version": "\(ServerRunner.version)",
+                "loops": "\(service.loopCount)", "io-uring": "\(hub.hasIOUring)", "version": "\(ServerRunner.version)",
             ])
     }
 
@@ -166,6 +166,7 @@ struct ServerPlan {
         if hub.loopCount < settings.loops {
             warnings.append("loops: \(settings.loops) is more than can be used; there are \(hub.loopCount)")
         }
+        hub.usesIOUring = settings.ioUring
         hub.connectionCount = UInt32(clamping: settings.maxConnections)
         hub.headLength = UInt32(clamping: settings.maxHead)
         hub.bodyLength = UInt64(clamping: settings.maxBody)

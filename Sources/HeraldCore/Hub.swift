@@ -68,6 +68,10 @@ public final class Hub: Sendable {
         unsafe hr_hub_drain(handle)
     }
 
+    /// Whether every loop was given an io_uring, which the kernel or a container's rules may refuse. True only when all
+    /// of them run. Any thread.
+    public var hasIOUring: Bool { unsafe hr_hub_has_io_uring(handle) }
+
     /// Whether a drain has begun. Any thread.
     public var isDraining: Bool { unsafe hr_hub_is_draining(handle) }
 

@@ -30,6 +30,8 @@ public struct HubConfiguration: Sendable {
     public var sseRetry: UInt32 = 2000
     /// The time over which a drain spreads the ends of connections.
     public var drainTimeout: UInt32 = 10_000
+    /// Whether the fan-out uses io_uring where the kernel has it to give.
+    public var usesIOUring = true
     /// What the `Server` header says.
     public var serverName = "herald"
 
@@ -44,7 +46,8 @@ public struct HubConfiguration: Sendable {
                 connection_count_max: connectionCount, head_len_max: headLength, body_len_max: bodyLength,
                 message_len_max: messageLength, filters_per_reader_max: filtersPerReader,
                 request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
-                heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout, server_name: name)
+                heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
+                uses_io_uring: usesIOUring, server_name: name)
             return unsafe body(&core)
         }
     }

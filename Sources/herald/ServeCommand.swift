@@ -114,6 +114,9 @@ struct ListeningOptions: ParsableArguments {
     @Option(help: .setting("loops"))
     var loops: String?
 
+    @Flag(inversion: .prefixedNo, help: .setting("io-uring"))
+    var ioUring: Bool?
+
     @Flag(inversion: .prefixedNo, help: .setting("allow-anonymous"))
     var allowAnonymous: Bool?
 
@@ -122,8 +125,8 @@ struct ListeningOptions: ParsableArguments {
 
     var given: [String: String?] {
         [
-            "listen": listen, "loops": loops, "allow-anonymous": allowAnonymous.map { String($0) },
-            "echo-path": echoPath,
+            "listen": listen, "loops": loops, "io-uring": ioUring.map { String($0) },
+            "allow-anonymous": allowAnonymous.map { String($0) }, "echo-path": echoPath,
         ]
     }
 }

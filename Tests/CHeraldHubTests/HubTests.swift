@@ -30,6 +30,38 @@ import Testing
         #expect(short.sequences.count == 2)
     }
 
+    /// More readers than one system call sends to, and some that have gone without a word.
+    @Test(arguments: [false, true], [130, 3])
+    func `all readers of a topic get every event, with io_uring and without`(ioUring: Bool, count: Int) throws {
+        let hub = try TestHub(.init(ioUring: ioUring))
+        defer { hub.end() }
+        #expect(ioUring || !hr_hub_has_io_uring(hub.hub))
+        var readers = (0..<count).map { index in
+            let socket = TestSocket(port: hub.port)
+            index.isMultiple(of: 2) ? socket.get("/sse/a/*") : socket.openWebSocket("/ws/a/*")
+            return socket
+        }
+        let held = (0..<count).map { _ in
+            let socket = TestSocket(port: hub.port)
+            socket.get("/long/a/*")
+            return socket
+        }
+        for (index, reader) in readers.enumerated() {
+            #expect(reader.read(until: index.isMultiple(of: 2) ? "retry:" : "welcome"))
+        }
+        #expect(eventually { hub.statistics().held_requests == count })
+        if count > 100 { readers.removeSubrange(10..<20) }
+        for number in 0..<20 { hub.publish(number % 3 == 0 ? "a/b" : "a/c", "event \(number)") }
+        for reader in readers {
+            #expect(reader.read(until: "event 19"))
+            #expect(reader.sequences == hub.published)
+        }
+        for socket in held {
+            #expect(socket.read(until: "\"gap\""))
+            #expect(socket.sequences.first == hub.published.first)
+        }
+    }
+
     @Test func `a reader that resumes during a storm of publishes misses nothing and repeats nothing`() throws {
         let hub = try TestHub(.init(loops: 2, retainCount: 100_000))
         defer { hub.end() }

@@ -14,6 +14,7 @@ final class TestHub: @unchecked Sendable {
 
     struct Options {
         var loops: UInt32 = 1
+        var ioUring = true
         var retainCount: UInt32 = 1000
         var memory: UInt64 = 64 << 20
         var windowCount: UInt32 = 1024
@@ -48,6 +49,7 @@ final class TestHub: @unchecked Sendable {
         guard logStatus == .ok else { throw Refused(status: logStatus) }
         var config = hr_hub_config()
         config.loop_count = options.loops
+        config.uses_io_uring = options.ioUring
         config.connection_count_max = options.connections
         config.head_len_max = 16_384
         config.body_len_max = 1 << 20

@@ -73,6 +73,7 @@ DEFAULTS = {
     "idempotency-keys": 100000,
     "topic-idle": "5m",
     "allow-anonymous": False,
+    "io-uring": True,
     "log-format": "text",
     "log-level": "info",
     "rules": [],

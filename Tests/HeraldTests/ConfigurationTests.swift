@@ -40,7 +40,7 @@ private func mistakes(
 
 /// A value of each setting that is accepted and is not the default.
 private let samples: [String: [String]] = [
-    "listen": ["[::1]:0"], "loops": ["7"], "allow-anonymous": ["true"], "echo-path": ["/echo"],
+    "listen": ["[::1]:0"], "loops": ["7"], "io-uring": ["false"], "allow-anonymous": ["true"], "echo-path": ["/echo"],
     "retain-events": ["7"], "retain-bytes": ["7MiB"], "retain-age": ["7d"], "memory-limit": ["7GiB"],
     "topic-idle": ["7s"], "rules": ["a/** retain-events=7", "b slow-reader=latest retain-age=7s retain-bytes=7KiB"],
     "max-topics": ["7"], "max-filters": ["700"], "max-filters-per-connection": ["7"], "max-connections": ["7"],
@@ -486,7 +486,8 @@ struct SettingTableTests {
         let setting = try #require(SettingDescriptor.named(key))
         #expect(Self.help.contains("\(setting.summary). (default: \(setting.defaultText); environment: "))
         let texts = try #require(samples[key])
-        let arguments = setting.shape == .truth ? ["--\(setting.flag)"] : texts.flatMap { ["--\(setting.flag)", $0] }
+        let truth = texts == ["false"] ? "--no-\(setting.flag)" : "--\(setting.flag)"
+        let arguments = setting.shape == .truth ? [truth] : texts.flatMap { ["--\(setting.flag)", $0] }
         #expect(try ServeCommand.parse(arguments).given == [key: texts])
     }
 

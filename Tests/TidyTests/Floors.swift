@@ -33,6 +33,7 @@ enum Floors {
     /// System headers that only some C modules may include: what is not listed is the C library's, for all.
     static let system: [String: Set<String>] = [
         "uv.h": ["CLibuv", "CHeraldNet"],
+        "liburing.h": ["CLiburing", "CHeraldNet"],
         "sys/socket.h": ["CHeraldNet"],
         "netinet/tcp.h": ["CHeraldNet"],
         "arpa/inet.h": ["CHeraldNet"],

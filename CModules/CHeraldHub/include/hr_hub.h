@@ -26,6 +26,7 @@ typedef struct hr_hub_config {
     uint32_t heartbeat_ms;       /* of streams, jittered by a fifth either way */
     uint32_t sse_retry_ms;       /* sent as retry: */
     uint32_t drain_timeout_ms;   /* over which a drain spreads the ends */
+    bool uses_io_uring;          /* for the fan-out, where the kernel has it to give */
     hr_slice server_name;        /* for the Server header; copied */
 } hr_hub_config;
 
@@ -57,6 +58,8 @@ bool hr_hub_is_draining(const hr_hub *hub); /* ANY */
 void hr_hub_stop(hr_hub *hub);
 void hr_hub_free(hr_hub **hub); /* precondition: stopped or never started */
 
+/* Whether every loop has an io_uring, once it has proved that it runs (hr_hub_probe_age_ms). ANY */
+bool hr_hub_has_io_uring(const hr_hub *hub);
 hr_log *hr_hub_log(hr_hub *hub); /* ANY */
 /* Milliseconds since the loop that is furthest behind last read back an event that was published
  * to it, as a proof that it lives;

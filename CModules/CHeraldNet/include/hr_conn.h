@@ -77,6 +77,20 @@ hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len);
  * *sent says how much. A broken connection is closed: HR_ECLOSED. */
 HR_MUST_CHECK hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count,
                                            size_t *sent);
+/* What became of a write to conn: as hr_conn_write_some says. */
+typedef struct hr_send {
+    hr_conn *conn;
+    hr_status status;
+    size_t sent;
+} hr_send;
+
+#define HR_SEND_COUNT_MAX 128u
+
+/* hr_conn_write_some of the same parts to each of count connections of loop, at most
+ * HR_SEND_COUNT_MAX: by one system call if the loop has io_uring. Precondition:
+ * nothing waits in any; none is there twice. */
+void hr_conn_write_many(hr_loop *loop, hr_send *sends, unsigned count, const struct iovec *parts,
+                        int part_count);
 /* Keeps a copy of the rest of a frame after hr_conn_write_some took less (len may be 0: only wait
  * until the socket is writable; on_drained follows). */
 hr_status hr_conn_keep(hr_conn *conn, const char *bytes, size_t len);

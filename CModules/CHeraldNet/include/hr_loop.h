@@ -16,6 +16,11 @@ typedef void hr_loop_fn(void *context);
 
 /* Gives *out, not yet running. turn is called on the loop's thread after hr_loop_wake. */
 HR_MUST_CHECK hr_status hr_loop_new(unsigned index, hr_loop_fn *turn, void *context, hr_loop **out);
+/* Has hr_conn_write_many use io_uring, where the kernel or a container's rules don't refuse it. Before
+ * hr_loop_start. */
+void hr_loop_use_ring(hr_loop *loop);
+/* Whether the running loop has one. ANY */
+bool hr_loop_has_ring(const hr_loop *loop);
 /* Starts the thread. HR_ELIMIT: the system has no thread to give. */
 HR_MUST_CHECK hr_status hr_loop_start(hr_loop *loop);
 /* Asks the thread to end when every handle of the loop has been closed by its owner. ANY */

@@ -113,6 +113,9 @@ extension SettingDescriptor {
             "loops", \.loops, .count(1...1024), "Number of event loops, each a thread",
             defaultText: "the number of processors"),
         one(
+            "io-uring", \.ioUring, .truth,
+            "Send to many readers by one system call, where the kernel has io_uring and lets us use it"),
+        one(
             "allow-anonymous", \.allowAnonymous, .truth,
             "Let anybody who reaches the server publish and subscribe; needed to listen beyond loopback"),
         one(

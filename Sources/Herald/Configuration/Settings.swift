@@ -13,6 +13,9 @@ public struct ServerSettings: Sendable, Equatable {
     /// The number of event loops, each a thread. Default the number of processors, 1 to 1,024.
     public var loops = ServerSettings.processorCount
 
+    /// Whether events are sent by io_uring where the kernel has it. Default true.
+    public var ioUring = true
+
     /// Whether anybody who can reach the server may publish and subscribe. Default false.
     ///
     /// Without it only loopback addresses are listened on while no authentication is configured.
