@@ -71,11 +71,18 @@ void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
     if (!hr_conn_is_open(conn)) {
         return;
     }
+    if (conn->is_gathered) {
+        /* What was answered before the end is sent. */
+        hr__conn_flush(conn->loop);
+        if (!hr_conn_is_open(conn)) {
+            return;
+        }
+    }
     conn->reason = (uint8_t)reason;
     uv_poll_stop(&conn->poll);
     drop_waiting(conn);
     if (conn->loop->corked == conn) {
-        conn->loop->cork.len = 0;
+        conn->loop->cork.len = conn->loop->cork_from;
     }
     conn->ops->on_close(conn, reason);
     /* After uv_close has taken the handle out of epoll the number may be used again by anyone. */
@@ -127,21 +134,12 @@ hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count
 /* Below this a system call each is as good. */
 #define RING_COUNT_MIN 4u
 
-/* Returns how many of sends, from the first, have been seen to. */
-static unsigned write_by_ring(hr_loop *loop, hr_send *sends, unsigned count,
-                              const struct iovec *parts, int part_count) {
-    int fds[HR_SEND_COUNT_MAX];
-    int results[HR_SEND_COUNT_MAX];
-    for (unsigned i = 0; i < count; i++) {
-        HR_CHECK(sends[i].conn, HR_CONN_MAGIC);
-        HR_ASSERT(sends[i].conn->waiting == NULL && sends[i].conn->loop == loop);
-        fds[i] = sends[i].conn->fd; /* a closed one's is -1, which is an error like any other */
+/* Makes what it can of sends by the loop's ring; returns how many, from the first. */
+static unsigned send_by_ring(hr_loop *loop, hr__ring_send *sends, unsigned count) {
+    if (loop->ring == NULL || count < RING_COUNT_MIN) {
+        return 0;
     }
-    unsigned done = hr__ring_send(loop->ring, fds, count, parts, part_count, results);
-    for (unsigned i = 0; i < done; i++) {
-        sends[i].sent = 0;
-        sends[i].status = judge_sent(sends[i].conn, results[i], &sends[i].sent);
-    }
+    unsigned done = hr__ring_send_all(loop->ring, sends, count);
     if (done < count) {
         hr__loop_close_ring(loop);
     }
@@ -150,13 +148,26 @@ static unsigned write_by_ring(hr_loop *loop, hr_send *sends, unsigned count,
 
 void hr_conn_write_many(hr_loop *loop, hr_send *sends, unsigned count, const struct iovec *parts,
                         int part_count) {
-    HR_ASSERT(count <= HR_SEND_COUNT_MAX);
-    unsigned done = 0;
-    if (loop->ring != NULL && count >= RING_COUNT_MIN) {
-        done = write_by_ring(loop, sends, count, parts, part_count);
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                                   .msg_iovlen = (size_t)part_count};
+    hr__ring_send ring_sends[HR_SEND_COUNT_MAX];
+    HR_ASSERT(count <= HR_SEND_COUNT_MAX && part_count > 0);
+    for (unsigned i = 0; i < count; i++) {
+        const hr_conn *conn = sends[i].conn;
+        HR_CHECK(conn, HR_CONN_MAGIC);
+        HR_ASSERT(conn->waiting == NULL && !conn->is_gathered && conn->loop == loop);
+        /* A closed one's fd is -1, which is an error like any other. */
+        ring_sends[i] = (hr__ring_send){.fd = conn->fd,
+                                        .bytes = parts->iov_base,
+                                        .len = parts->iov_len,
+                                        .message = part_count > 1 ? &message : NULL};
     }
-    for (unsigned i = done; i < count; i++) {
-        sends[i].status = hr_conn_write_some(sends[i].conn, parts, part_count, &sends[i].sent);
+    unsigned done = send_by_ring(loop, ring_sends, count);
+    for (unsigned i = 0; i < count; i++) {
+        hr_send *send = &sends[i];
+        send->sent = 0;
+        send->status = i < done ? judge_sent(send->conn, ring_sends[i].result, &send->sent)
+                                : hr_conn_write_some(send->conn, parts, part_count, &send->sent);
     }
 }
 
@@ -189,6 +200,9 @@ static hr_status write_now(hr_conn *conn, const char *bytes, size_t len) {
     return hr_conn_keep(conn, bytes + sent, len - sent);
 }
 
+/* What of the cork is the output of the connection whose input is being handled. */
+static size_t corked_len(const hr_loop *loop) { return loop->cork.len - loop->cork_from; }
+
 hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len) {
     HR_CHECK(conn, HR_CONN_MAGIC);
     if (!hr_conn_is_open(conn)) {
@@ -199,7 +213,7 @@ hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len) {
     }
     hr_loop *loop = conn->loop;
     if (loop->corked == conn && len < HR_LOOP_READ_LEN) {
-        if (loop->cork.len >= HR_LOOP_READ_LEN) {
+        if (corked_len(loop) >= HR_LOOP_READ_LEN) {
             hr_conn_uncork(conn);
         }
         if (hr_conn_is_open(conn) && hr_buf_append(&loop->cork, bytes, len) == HR_OK) {
@@ -213,10 +227,79 @@ hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len) {
 void hr_conn_uncork(hr_conn *conn) {
     HR_CHECK(conn, HR_CONN_MAGIC);
     hr_loop *loop = conn->loop;
-    if (loop->corked == conn && loop->cork.len > 0 && hr_conn_is_open(conn)) {
-        size_t len = loop->cork.len;
+    if (conn->is_gathered) {
+        hr__conn_flush(loop);
+    }
+    if (loop->corked == conn && corked_len(loop) > 0 && hr_conn_is_open(conn)) {
+        size_t len = corked_len(loop);
+        loop->cork.len = loop->cork_from;
+        (void)write_now(conn, loop->cork.data + loop->cork_from, len);
+    }
+}
+
+/* What is gathered is copied out first: a connection that ends by it may have more ended. */
+void hr__conn_flush(hr_loop *loop) {
+    hr__gathered gathered[HR_GATHER_COUNT_MAX];
+    hr__ring_send sends[HR_GATHER_COUNT_MAX];
+    unsigned count = loop->gathered_count;
+    loop->gathered_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        gathered[i] = loop->gathered[i];
+        gathered[i].conn->is_gathered = false;
+        sends[i] = (hr__ring_send){.fd = gathered[i].conn->fd,
+                                   .bytes = loop->cork.data + gathered[i].at,
+                                   .len = gathered[i].len};
+    }
+    unsigned done = send_by_ring(loop, sends, count);
+    for (unsigned i = 0; i < count; i++) {
+        hr_conn *conn = gathered[i].conn;
+        const char *bytes = loop->cork.data + gathered[i].at;
+        size_t sent = 0;
+        if (i >= done) {
+            (void)write_now(conn, bytes, gathered[i].len);
+        } else if (judge_sent(conn, sends[i].result, &sent) == HR_OK && sent < gathered[i].len) {
+            (void)hr_conn_keep(conn, bytes + sent, gathered[i].len - sent);
+        }
+    }
+    if (loop->corked == NULL) {
         loop->cork.len = 0;
-        (void)write_now(conn, loop->cork.data, len);
+        loop->cork_from = 0;
+    }
+}
+
+/* Begins to gather conn's output. If the last that was gathered is its own, that goes on. */
+static void begin_cork(hr_conn *conn) {
+    hr_loop *loop = conn->loop;
+    HR_ASSERT(loop->corked == NULL);
+    if (conn->is_gathered && loop->gathered[loop->gathered_count - 1].conn != conn) {
+        hr__conn_flush(loop); /* a socket must not be sent to twice at once */
+    }
+    loop->cork_from = loop->cork.len;
+    if (conn->is_gathered) {
+        loop->cork_from = loop->gathered[--loop->gathered_count].at;
+        conn->is_gathered = false;
+    }
+    loop->corked = conn;
+}
+
+/* With a ring the output waits for that of others, to be sent with it when all input of this turn
+ * has been handled. */
+static void end_cork(hr_conn *conn) {
+    hr_loop *loop = conn->loop;
+    size_t len = corked_len(loop);
+    bool is_gathered = loop->ring != NULL && len > 0 && len <= HR_LOOP_READ_LEN &&
+                       hr_conn_is_open(conn) && conn->waiting == NULL;
+    if (!is_gathered) {
+        hr_conn_uncork(conn);
+        loop->cork.len = loop->cork_from;
+    } else {
+        loop->gathered[loop->gathered_count++] = (hr__gathered){conn, loop->cork_from, len};
+        conn->is_gathered = true;
+    }
+    loop->corked = NULL;
+    if (loop->gathered_count == 0 || loop->gathered_count == HR_GATHER_COUNT_MAX ||
+        loop->cork.len >= HR_GATHER_LEN_MAX) {
+        hr__conn_flush(loop);
     }
 }
 
@@ -289,12 +372,9 @@ static void handle_input(hr_conn *conn, ssize_t got) {
     if (conn->lingering) {
         return;
     }
-    HR_ASSERT(loop->corked == NULL && loop->cork.len == 0);
-    loop->corked = conn;
+    begin_cork(conn);
     conn->ops->on_read(conn, loop->read_buffer, (size_t)got);
-    hr_conn_uncork(conn);
-    loop->corked = NULL;
-    loop->cork.len = 0;
+    end_cork(conn);
 }
 
 static void read_input(hr_conn *conn) {

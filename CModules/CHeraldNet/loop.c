@@ -99,6 +99,7 @@ static void on_prepare(uv_prepare_t *handle) {
 static void on_check(uv_check_t *handle) {
     hr_loop *loop;
     HR_CAST(hr_loop, loop, handle->data, HR_LOOP_MAGIC);
+    hr__conn_flush(loop);
     run_turn(loop);
 }
 

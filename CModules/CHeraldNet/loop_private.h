@@ -19,6 +19,16 @@ typedef struct hr__letter {
     void *context;
 } hr__letter;
 
+/* Output in loop->cork that is to be sent with that of other connections. */
+typedef struct hr__gathered {
+    hr_conn *conn;
+    size_t at;
+    size_t len;
+} hr__gathered;
+
+#define HR_GATHER_COUNT_MAX 64u
+#define HR_GATHER_LEN_MAX (256u << 10)
+
 struct hr_loop {
     HR_MAGIC_FIELD;
     unsigned index;
@@ -43,6 +53,9 @@ struct hr_loop {
      * written once at the end, however many pipelined requests it answers. */
     struct hr_conn *corked;
     hr_buf cork;
+    size_t cork_from; /* where in cork its output begins; before it is that of gathered */
+    hr__gathered gathered[HR_GATHER_COUNT_MAX];
+    unsigned gathered_count;
     bool uses_ring;
     _Atomic bool has_ring; /* read by any thread */
     hr__ring *ring;        /* of the thread; NULL: none */
@@ -53,6 +66,8 @@ struct hr_loop {
     _Atomic bool stop_pending;
 };
 
+/* Sends what is gathered. */
+void hr__conn_flush(hr_loop *loop);
 /* For good. On the loop's thread. */
 void hr__loop_close_ring(hr_loop *loop);
 

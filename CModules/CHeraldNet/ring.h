@@ -8,17 +8,25 @@
 
 #include "CHeraldNet.h"
 
-#include <sys/uio.h>
+#include <sys/socket.h>
 
 typedef struct hr__ring hr__ring;
 
 /* NULL: the kernel, or a container's rules, have none to give. */
 hr__ring *hr__ring_new(void);
 void hr__ring_free(hr__ring **ring);
-/* Sends parts to each of count sockets (at most HR_SEND_COUNT_MAX) without waiting for any.
- * results: bytes taken, or a negative errno. Returns how many were sent to; fewer than count: the
- * ring is broken, and the rest is for the caller to send. */
-HR_MUST_CHECK unsigned hr__ring_send(hr__ring *ring, const int *fds, unsigned count,
-                                     const struct iovec *parts, int part_count, int *results);
+/* A send to be made: of message if there is one, else of bytes. result: bytes taken, or a negative
+ * errno. */
+typedef struct hr__ring_send {
+    int fd;
+    int result;
+    const char *bytes;
+    size_t len;
+    const struct msghdr *message;
+} hr__ring_send;
+
+/* Makes count sends (at most HR_SEND_COUNT_MAX, no socket twice) without waiting for any. Returns
+ * how many were made; fewer than count: the ring is broken, and the rest is for the caller. */
+HR_MUST_CHECK unsigned hr__ring_send_all(hr__ring *ring, hr__ring_send *sends, unsigned count);
 
 #endif

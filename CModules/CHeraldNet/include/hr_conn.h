@@ -54,6 +54,7 @@ struct hr_conn {
     bool lingering;    /* our half is closed; input is discarded until the peer's is */
     bool paused;       /* input is not read */
     bool eof;
+    bool is_gathered; /* the loop has output of it that it will send at the turn's end */
     const hr_conn_ops *ops;
     uint64_t progress_ms; /* when the kernel last took something while output was waiting */
     uv_poll_t poll;
@@ -69,8 +70,8 @@ static inline size_t hr_conn_waiting_len(const hr_conn *conn) {
 }
 
 /* Writes bytes, or as much as the kernel takes, and keeps a copy of the rest. While a connection's
- * input is being handled (on_read),
- * output is gathered and written once at the end. A broken connection is closed. HR_ENOMEM closes
+ * input is being handled (on_read), output is gathered; it is written once at the end, with
+ * io_uring together with that of others. A broken connection is closed. HR_ENOMEM closes
  * it too. HR_ECLOSED: it is closed. */
 hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len);
 /* Writes what the kernel takes at once and keeps nothing. Precondition: nothing waits. On HR_OK
