@@ -104,28 +104,54 @@ static hr_status build_answer(hr_session *session, unsigned status, const hr_hea
     return result;
 }
 
+/* Writes what is in home->out, if status says that it is whole; then the session goes on. */
+static void answer_with_out(hr_request **handle, hr_status status) {
+    hr_session *session = (*handle)->session;
+    HR_ASSERT(session->mode == HR_MODE_REQUEST);
+    if (status == HR_OK) {
+        hr_buf *out = &session->home->out;
+        hr_conn_write(&session->conn, out->data, out->len);
+        if (out->cap > HR_BACKLOG_MAX) {
+            hr_buf_fini(out);
+        }
+    } else {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+    }
+    hr__request_end(handle);
+    hr__http_done(session);
+}
+
 void hr_request_answer(hr_request **handle, unsigned status, const hr_header *headers,
                        size_t header_count, hr_slice body) {
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
     HR_ASSERT(request->kind == HR_REQUEST_HTTP);
-    hr_session *session = request->session;
-    if (session != NULL) {
-        HR_ASSERT(session->mode == HR_MODE_REQUEST);
-        if (build_answer(session, status, headers, header_count, body) == HR_OK) {
-            hr_buf *out = &session->home->out;
-            hr_conn_write(&session->conn, out->data, out->len);
-            if (out->cap > HR_BACKLOG_MAX) {
-                hr_buf_fini(out);
-            }
-        } else {
-            hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
-        }
+    if (request->session == NULL) {
+        hr__request_end(handle);
+        return;
     }
-    hr__request_end(handle);
-    if (session != NULL) {
-        hr__http_done(session);
+    answer_with_out(handle, build_answer(request->session, status, headers, header_count, body));
+}
+
+/* 201 with JSON: the answer that is made most often, put together at once. */
+static void answer_created(hr_request **handle, hr_slice body) {
+    hr_session *session = (*handle)->session;
+    if (session == NULL) {
+        hr__request_end(handle);
+        return;
     }
+    hr_home *home = session->home;
+    char digits[20];
+    const hr_slice parts[] = {HR_LIT("Content-Type: application/json\r\nContent-Length: "),
+                              {digits, hr_u64_format(body.len, digits)},
+                              HR_LIT("\r\n\r\n"),
+                              body};
+    home->out.len = 0;
+    hr_status status = hr__head_begin(home, &home->out, 201, session->style);
+    if (status == HR_OK) {
+        status = HR_BUF_APPEND_ALL(&home->out, parts);
+    }
+    answer_with_out(handle, status);
 }
 
 void hr_request_drop(hr_request **handle) {
@@ -205,8 +231,7 @@ static hr_status append_published_control(hr_request *request, hr_buf *out,
 }
 
 void hr_request_answer_published(hr_request **handle, const hr_publication *publications,
-                                 const hr_receipt *receipts, size_t count, bool single,
-                                 hr_buf *body_out) {
+                                 const hr_receipt *receipts, size_t count, bool single) {
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
     hr_home *home = request->home;
@@ -222,14 +247,9 @@ void hr_request_answer_published(hr_request **handle, const hr_publication *publ
         hr__request_end(handle);
         return;
     }
-    hr_status status = append_receipts(home, body, publications, receipts, count, single);
-    if (status == HR_OK && body_out != NULL) {
-        status = hr_buf_append(body_out, body->data, body->len);
-    }
-    if (status != HR_OK) {
+    if (append_receipts(home, body, publications, receipts, count, single) != HR_OK) {
         hr_request_drop(handle);
         return;
     }
-    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/json")};
-    hr_request_answer(handle, 201, &type, 1, hr_buf_slice(body));
+    answer_created(handle, hr_buf_slice(body));
 }

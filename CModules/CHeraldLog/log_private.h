@@ -131,7 +131,8 @@ struct hr_log {
     uint64_t mark;
     uint64_t scan;
 
-    hr_map topics; /* by name */
+    hr_map topics;         /* by name */
+    hr__topic *found_last; /* by hr__topic_find; NULL: none */
     hr__node *topic_trie;
     hr__index index;
     hr__window window;
@@ -177,7 +178,7 @@ void hr__log_unlock(hr_log *log);
 
 /* topic.c -------------------------------------------------------------------------------------- */
 
-hr__topic *hr__topic_find(const hr_log *log, hr_slice name);
+hr__topic *hr__topic_find(hr_log *log, hr_slice name);
 /* Makes topic name, links it to its filters and gives it the floor of its bucket.
  * HR_ELIMIT, HR_ENOMEM: nothing changed. */
 HR_MUST_CHECK hr_status hr__topic_new(hr_log *log, hr_slice name, hr__topic **out);

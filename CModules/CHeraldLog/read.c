@@ -103,7 +103,7 @@ static void raise_to(void *item, void *context) {
 }
 
 /* The floor of a filter that is not interned. */
-static uint64_t loose_floor(const hr_log *log, hr_slice text) {
+static uint64_t loose_floor(hr_log *log, hr_slice text) {
     bool is_exact = hr_filter_is_exact(text);
     uint64_t floor = is_exact ? 0 : log->forgotten_max;
     if (is_exact && hr__topic_find(log, text) == NULL) {
@@ -204,7 +204,7 @@ static uint32_t first_place(const hr__topic *topic, const hr_read *read) {
 
 /* What a read of the newest alone, which began after from, passed over on its way to the
  * cursor. A full batch leaves topics for the next call, and what it skips there with them. */
-static void count_skipped(const hr_log *log, const query *query, uint64_t from, hr_read *read) {
+static void count_skipped(hr_log *log, const query *query, uint64_t from, hr_read *read) {
     for (size_t i = 0; i < query->count; i++) {
         const hr__topic *topic = hr__topic_find(log, text_at(query, i));
         if (topic != NULL) {
@@ -215,7 +215,7 @@ static void count_skipped(const hr_log *log, const query *query, uint64_t from, 
     read->skipped -= read->count;
 }
 
-static void read_exact(const hr_log *log, const query *query, hr_read *read, hr_event **events) {
+static void read_exact(hr_log *log, const query *query, hr_read *read, hr_event **events) {
     source heap[MERGE_COUNT_MAX];
     size_t count = 0;
     gap_search search = {0};

@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-hr__topic *hr__topic_find(const hr_log *log, hr_slice name) {
-    return hr_map_get(&log->topics, name);
+/* Publishers and pollers ask for the same topic again and again. */
+hr__topic *hr__topic_find(hr_log *log, hr_slice name) {
+    if (log->found_last == NULL || !hr_slice_equal(hr__topic_name(log->found_last), name)) {
+        log->found_last = hr_map_get(&log->topics, name);
+    }
+    return log->found_last;
 }
 
 static uint64_t *bucket_of(const hr_log *log, hr_slice name) {
@@ -146,6 +150,7 @@ void hr__topic_forget(hr_log *log, hr__topic *topic) {
 void hr__topic_free(hr_log *log, hr__topic *topic) {
     HR_CHECK(topic, HR__TOPIC_MAGIC);
     HR_ASSERT(topic->ring.count == 0 && topic->pending == 0);
+    log->found_last = NULL;
     hr__deadline_remove(log, topic);
     HR_ASSERT(log->link_count >= topic->matches->count);
     log->link_count -= topic->matches->count;

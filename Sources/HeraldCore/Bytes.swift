@@ -48,6 +48,13 @@ public struct Bytes: ~Escapable {
         unsafe hr_slice_has_prefix(slice, hr_slice(text))
     }
 
+    /// Whether the view begins with a text, letters of ASCII compared without case.
+    public func hasPrefixIgnoringCase(_ text: StaticString) -> Bool {
+        guard count >= text.utf8CodeUnitCount else { return false }
+        return unsafe hr_slice_equal_nocase(
+            hr_slice(data: slice.data, len: text.utf8CodeUnitCount), hr_slice(text))
+    }
+
     /// The view without its first bytes; empty when there are no more than `length`.
     @_lifetime(copy self)
     public func dropFirst(_ length: Int) -> Bytes {

@@ -110,22 +110,23 @@ public final class Hub: Sendable {
 /// `@unchecked`: `handler` is written before the loops' threads are made and after they have been joined; between
 /// the two it is only read.
 private final class HandlerDoor: @unchecked Sendable {
-    private var handler: (any RequestHandler)?
+    // Written before the loops run and after they have ended; a check at each request would find nothing.
+    @exclusivity(unchecked) private var handler: (any RequestHandler)?
 
     func open(to handler: any RequestHandler) {
-        self.handler = handler
+        unsafe self.handler = handler
     }
 
     func close() {
-        handler = nil
+        unsafe handler = nil
     }
 
     func handle(_ request: consuming Request) {
-        handler?.handle(request)
+        unsafe handler?.handle(request)
     }
 
     func drained() {
-        handler?.drained()
+        unsafe handler?.drained()
     }
 }
 

@@ -85,7 +85,10 @@ public struct Publications: ~Escapable {
 
     /// Calls `body` with all publications side by side, which are good until it returns.
     func withCore<Result>(_ body: (UnsafeBufferPointer<hr_publication>) -> Result) -> Result {
-        unsafe withUnsafeTemporaryAllocation(of: hr_publication.self, capacity: count) { items in
+        guard unsafe batch != nil else {
+            return unsafe withUnsafePointer(to: one) { unsafe body(UnsafeBufferPointer(start: $0, count: 1)) }
+        }
+        return unsafe withUnsafeTemporaryAllocation(of: hr_publication.self, capacity: count) { items in
             for index in 0..<count {
                 unsafe items.initializeElement(at: index, to: core(at: index))
             }

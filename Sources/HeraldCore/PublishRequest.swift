@@ -68,10 +68,10 @@ public struct PublishRequest: ~Copyable {
             switch receipts {
             case .one(let receipt):
                 var core = receipt.core
-                unsafe hr_request_answer_published(&handle, items.baseAddress, &core, 1, isSingle, nil)
+                unsafe hr_request_answer_published(&handle, items.baseAddress, &core, 1, isSingle)
             case .many(let receipts):
                 let core = receipts.map(\.core)
-                unsafe hr_request_answer_published(&handle, items.baseAddress, core, core.count, isSingle, nil)
+                unsafe hr_request_answer_published(&handle, items.baseAddress, core, core.count, isSingle)
             }
         }
         unsafe Self.free(batch)

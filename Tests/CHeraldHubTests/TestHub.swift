@@ -148,7 +148,7 @@ final class TestHub: @unchecked Sendable {
                 publication.data = hr_request_body(request)
                 var receipt = hr_receipt()
                 precondition(hr_hub_publish(hub, &publication, 1, &receipt, nil) == .ok)
-                hr_request_answer_published(&request, &publication, &receipt, 1, true, nil)
+                hr_request_answer_published(&request, &publication, &receipt, 1, true)
             }
         }
     }

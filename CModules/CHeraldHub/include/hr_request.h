@@ -41,10 +41,9 @@ void hr_request_answer(hr_request **request, unsigned status, const hr_header *h
                        size_t header_count, hr_slice body);
 /* Answers receipts of publications (topics as appended) with status 201 and the published JSON
  * (docs/protocol.md); single: the object alone, else {"events":[…]}. For a command: a published
- * control message. Takes *request. body_out (may be NULL) gets a copy of the JSON. */
+ * control message. Takes *request. */
 void hr_request_answer_published(hr_request **request, const hr_publication *publications,
-                                 const hr_receipt *receipts, size_t count, bool single,
-                                 hr_buf *body_out);
+                                 const hr_receipt *receipts, size_t count, bool single);
 /* Drops it: an HTTP request is answered 500. Takes *request. */
 void hr_request_drop(hr_request **request);
 

@@ -146,6 +146,10 @@ enum PublishForm: Sendable, Equatable {
         try PublishChecks.checkTopic(request.path.dropFirst(offset))
         if let type = request.header(.contentType) {
             try PublishChecks.check(contentType: type)
+            guard type.hasPrefixIgnoringCase("application/cloudevents") else {
+                self = try Self.plainOrBinary(request)
+                return
+            }
             let media = type.prefix(before: UInt8(ascii: ";")).trimmed()
             if media.equalsIgnoringCase("application/cloudevents+json") {
                 self = .body(.cloudEvent)
@@ -157,13 +161,16 @@ enum PublishForm: Sendable, Equatable {
                     "application/cloudevents-batch+json names its own topics; send it to /v1/events")
             }
         }
+        self = try Self.plainOrBinary(request)
+    }
+
+    private static func plainOrBinary(_ request: borrowing Request) throws(Problem) -> PublishForm {
         if request.header(.cloudEventSpecVersion) != nil {
             try PublishChecks.checkCloudEvent(request)
-            self = .binaryCloudEvent
-        } else {
-            try PublishChecks.checkType(of: request)
-            self = .plain
+            return .binaryCloudEvent
         }
+        try PublishChecks.checkType(of: request)
+        return .plain
     }
 
     /// Finds out the form of a body that holds events, and checks the query.
