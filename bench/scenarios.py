@@ -195,6 +195,8 @@ SCENARIOS = (
     fanout("ws-w1", "ws", 1000, 1, 0.95, group="quick"),
     fanout("ws-w16", "ws", 1000, 16, 0.90, group="quick"),
     fanout("ws-10k-w16", "ws", 10_000, 16, 0.90, servers=FLOOR_AND_PEER),
+    # One write for each of as many readers as `topics` has: what no server can do with less.
+    fanout("ws-5k-w1", "ws", 5000, 1, None, servers=FLOOR_AND_PEER),
     fanout("sse-w1", "sse", 1000, 1, None, servers=FLOOR_AND_PEER),
     fanout("sse-w16", "sse", 1000, 16, 0.90, group="quick"),
     fanout("sse-10k-w16", "sse", 10_000, 16, 0.90, servers=FLOOR_AND_PEER),
