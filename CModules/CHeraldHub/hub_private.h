@@ -16,8 +16,8 @@
 #define HR_CATCH_UP_MAX 32   /* steps of readers that catch up in a turn */
 /* A turn's catching up ends after the step in which so much time has passed: publishers and live
  * readers of the loop wait for it. */
-#define HR_CATCH_UP_NS 250000u
-#define HR_CATCH_UP_BYTES 131072u
+#define HR_CATCH_UP_NS 100000u
+#define HR_CATCH_UP_BYTES 65536u
 #define HR_POLL_BYTES_MAX 1048576u /* of events in one poll answer, but for the first event */
 #define HR_POLL_COUNT_MAX 1000u    /* events in one poll answer */
 #define HR_COALESCE_LEN_MAX 4096u  /* frames up to this are gathered into one part */

@@ -3,8 +3,9 @@ import Foundation
 import Testing
 
 @Suite struct DrainTests {
-    @Test func `a drain ends every kind of session in order`() throws {
-        let hub = try TestHub(.init(loops: 2))
+    @Test(arguments: [true, false])
+    func `a drain ends every kind of session in order`(ioUring: Bool) throws {
+        let hub = try TestHub(.init(loops: 2, ioUring: ioUring))
         defer { hub.end() }
         let sse = TestSocket(port: hub.port)
         sse.get("/sse/a")

@@ -82,8 +82,32 @@ import Testing
         }
     }
 
-    @Test func `requests of one connection are answered in order, the held one too`() throws {
-        let hub = try TestHub()
+    /// So many that their answers are sent together, of some connections more than once a turn.
+    @Test(arguments: [true, false])
+    func `pipelined requests of many connections are answered each in its order`(ioUring: Bool) throws {
+        let hub = try TestHub(.init(ioUring: ioUring))
+        defer { hub.end() }
+        let sockets = (0..<100).map { _ in TestSocket(port: hub.port) }
+        for round in 0..<5 {
+            for (index, socket) in sockets.enumerated() {
+                let requests = (0..<3).map { number in
+                    let body = "\(index)-\(round)-\(number)"
+                    return "POST /t/\(body) HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                }
+                socket.send(requests.joined())
+            }
+        }
+        for (index, socket) in sockets.enumerated() {
+            #expect(socket.read(until: "t/\(index)-4-2\""))
+            let topics = socket.string.matches(of: #/"topic":"t/([0-9-]+)"/#).map { String($0.1) }
+            #expect(topics == (0..<5).flatMap { round in (0..<3).map { "\(index)-\(round)-\($0)" } })
+        }
+        #expect(hub.statistics().published_events == 1500)
+    }
+
+    @Test(arguments: [true, false])
+    func `requests of one connection are answered in order, the held one too`(ioUring: Bool) throws {
+        let hub = try TestHub(.init(ioUring: ioUring))
         defer { hub.end() }
         let socket = TestSocket(port: hub.port)
         socket.send(

@@ -30,6 +30,30 @@ import Testing
     }
 
     @Test(arguments: [true, false])
+    func `readers that stall together each get all that is kept, with io_uring and without`(ioUring: Bool) throws {
+        let hub = try TestHub(.init(ioUring: ioUring, retainCount: 100_000, memory: 512 << 20))
+        defer { hub.end() }
+        let readers = (0..<6).map { index in
+            let socket = TestSocket(port: hub.port, receiveBuffer: 4_096)
+            index.isMultiple(of: 2) ? socket.get("/sse/a") : socket.openWebSocket("/ws/a")
+            #expect(socket.read(until: index.isMultiple(of: 2) ? "retry:" : "welcome"))
+            return socket
+        }
+        #expect(
+            eventually {
+                for _ in 0..<20 { hub.publish("a", Self.text) }
+                return stalls(hub) >= 6
+            })
+        hub.publish("a", "the end")
+        let kept = hub.published.count * Self.text.utf8.count < 60 << 20
+        for reader in readers {
+            #expect(reader.read(until: "\"the end\""))
+            if kept { #expect(reader.sequences == hub.published) }
+        }
+        #expect(kept, "the system's socket buffers are larger than this test is made for")
+    }
+
+    @Test(arguments: [true, false])
     func `policy gap says what was missed, and what follows has no other hole`(webSocket: Bool) throws {
         let hub = try TestHub(.init(retainCount: 50))
         defer { hub.end() }

@@ -109,7 +109,9 @@ struct MetricsText {
         counter(
             "herald_delivered_overhead_bytes_total", "Bytes besides data that were sent to deliver events.",
             \.overheadBytes, to: &text)
-        text.family("herald_delivery_latency_seconds", .histogram, "Time from publishing an event to writing it.")
+        text.family(
+            "herald_delivery_latency_seconds", .histogram,
+            "Time from the loop's turn that published an event to writing it.")
         eachTransport { transport, counts in
             text.histogram(["transport": transport.label], counts.latency)
         }
