@@ -20,8 +20,9 @@ FUZZ_SECONDS ?= 60
 UNDEFINED := -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined -Xcc -fno-sanitize=function
 ADDRESS := --sanitize=address $(UNDEFINED) --scratch-path .build-asan
 THREAD := --sanitize=thread --scratch-path .build-tsan
-# The runtimes' own leaks are named in the file; nothing of ours is.
-ADDRESS_OPTIONS := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
+# The runtimes' own leaks are named in the file; nothing of ours is. What was freed is kept for a while to catch its use:
+# little of it, because tests look at how much memory the server takes.
+ADDRESS_OPTIONS := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:quarantine_size_mb=16 \
 	LSAN_OPTIONS=suppressions=$(abspath scripts/lsan.supp):print_suppressions=0
 TSAN_SUPPRESSIONS := $(abspath scripts/tsan.supp)
 THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$(TSAN_SUPPRESSIONS)
