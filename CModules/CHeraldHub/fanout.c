@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many readers are written to at once; then the clock is read, for the latency histogram. */
-#define HR_FAN_COUNT 64u
-
 /* How many readers ahead of the one that is written to: a write takes longer than memory does. */
 #define HR_PREFETCH_AHEAD 2u
 
@@ -153,8 +150,7 @@ static void count_latency(hr_transport_stats *stats, const fan_batch *batch, uin
     }
     uint64_t now = hr_time_mono_ns();
     for (uint32_t i = 0; i < batch->count; i++) {
-        uint64_t since = batch->appended_ns[i];
-        hr__histogram_add(&stats->latency, now > since ? now - since : 0, readers);
+        hr__latency_add(stats, now, batch->appended_ns[i], readers);
     }
 }
 
@@ -189,13 +185,13 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
         return;
     }
     hr_transport_stats *stats = &cohort->home->stats.transports[cohort->transport];
-    hr_send sends[HR_FAN_COUNT];
-    hr_reader *readers[HR_FAN_COUNT];
+    hr_send sends[HR_SEND_COUNT_MAX];
+    hr_reader *readers[HR_SEND_COUNT_MAX];
     uint64_t whole = 0;
     /* Backwards: a member that leaves the live ones is replaced by one that has been written. */
     for (uint32_t left = cohort->live_count; left > 0;) {
         unsigned count = 0;
-        for (; left > 0 && count < HR_FAN_COUNT; left--) {
+        for (; left > 0 && count < HR_SEND_COUNT_MAX; left--) {
             hr_reader *reader = cohort->live[left - 1];
             if (left > HR_PREFETCH_AHEAD) {
                 prefetch(cohort->live[left - 1 - HR_PREFETCH_AHEAD]);
@@ -216,9 +212,9 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
 static void answer_polls(hr_cohort *cohort) {
     hr_home *home = cohort->home;
     struct iovec part = {.iov_base = home->out.data, .iov_len = home->out.len};
-    hr_send sends[HR_FAN_COUNT];
+    hr_send sends[HR_SEND_COUNT_MAX];
     unsigned count = 0;
-    while (cohort->live_count > 0 && count < HR_FAN_COUNT) {
+    while (cohort->live_count > 0 && count < HR_SEND_COUNT_MAX) {
         hr_reader *reader = cohort->live[cohort->live_count - 1];
         hr_session *session = hr__session_of(reader);
         hr__reader_close(reader);
@@ -265,8 +261,7 @@ static void flush_polls(hr_cohort *cohort, uint64_t position) {
     }
     uint64_t now = hr_time_mono_ns();
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t since = cohort->batch[i]->appended_ns;
-        hr__histogram_add(&stats->latency, now > since ? now - since : 0, readers);
+        hr__latency_add(stats, now, cohort->batch[i]->appended_ns, readers);
     }
     hr__count(&stats->polls[HR_POLL_DATA], readers);
     hr__count(&stats->deliveries, readers * count);

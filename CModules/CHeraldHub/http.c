@@ -87,7 +87,7 @@ static hr_status make_head(hr_home *home, hr_buf *out, unsigned status, hr__answ
 /* Most answers of a second begin alike. */
 hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
     HR_ASSERT(status >= 100 && status <= 599);
-    hr__count(&home->stats.answers[status / 100 - 1], 1);
+    hr__count_status(home, status);
     hr_slice date = hr__date(home);
     hr__head *head = &home->heads[status % HR_HEAD_COUNT];
     if (head->status != status || head->date_s != home->date_s ||
@@ -252,7 +252,7 @@ static bool feed(hr_session *session, char *bytes, size_t len, size_t *used) {
         /* RFC 9110 §10.1.1: only before any of the body has come, and never to HTTP/1.0. */
         if (hr_http1_expects_continue(session->http) && *used == len &&
             hr_http1_minor(session->http) == 1) {
-            hr__count(&home->stats.answers[0], 1);
+            hr__count_status(home, 100);
             hr_conn_write(&session->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         }
         return true;

@@ -168,12 +168,9 @@ uint64_t hr_hub_probe_age_ms(hr_hub *hub) {
 /* NULL: the thread is none of the hub's loops. */
 static hr_home *current_home(const hr_hub *hub) {
     const hr_loop *current = hr_loop_current();
-    for (unsigned i = 0; current != NULL && i < hub->home_count; i++) {
-        if (hub->homes[i]->loop == current) {
-            return hub->homes[i];
-        }
-    }
-    return NULL;
+    unsigned index = current != NULL ? hr_loop_index(current) : hub->home_count;
+    bool is_ours = index < hub->home_count && hub->homes[index]->loop == current;
+    return is_ours ? hub->homes[index] : NULL;
 }
 
 hr_status hr_hub_publish(hr_hub *hub, const hr_publication *publications, size_t count,

@@ -50,7 +50,8 @@ typedef struct hr__head {
     hr_buf text;
 } hr__head;
 
-#define HR_HEAD_COUNT 4u
+/* A prime: 200 and 304, a poller's usual answers, have places of their own. */
+#define HR_HEAD_COUNT 7u
 
 #define HR_REPEAT_COUNT_MAX 64u
 #define HR_REPEAT_LEN_MAX 65536u
@@ -236,7 +237,16 @@ static inline void hr__count(uint64_t *counter, uint64_t by) {
 static inline void hr__uncount(uint64_t *counter, uint64_t by) {
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) - by, __ATOMIC_RELAXED);
 }
+/* An answer, by the first digit of its status. */
+static inline void hr__count_status(hr_home *home, unsigned status) {
+    hr__count(&home->stats.answers[status / 100 - 1], 1);
+}
 void hr__histogram_add(hr_histogram *histogram, uint64_t value_ns, uint64_t times);
+/* From append to write, of an event that was appended at since_ns. */
+static inline void hr__latency_add(hr_transport_stats *stats, uint64_t now_ns, uint64_t since_ns,
+                                   uint64_t times) {
+    hr__histogram_add(&stats->latency, now_ns > since_ns ? now_ns - since_ns : 0, times);
+}
 static inline hr_transport_stats *hr__stats_of(hr_home *home, const hr_reader *reader) {
     return &home->stats.transports[reader->transport];
 }

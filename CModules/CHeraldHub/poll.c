@@ -105,32 +105,26 @@ static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count)
     return len;
 }
 
-/* Counts an answer of events that were appended at these times. */
-static void count_answer(hr_home *home, const hr_reader *reader, const uint64_t *appended_ns,
-                         size_t count, size_t payload_len, size_t answer_len) {
+static void count_page(hr_home *home, const hr_reader *reader, size_t count, size_t payload_len,
+                       size_t answer_len) {
     hr_transport_stats *stats = hr__stats_of(home, reader);
     hr__count(&stats->polls[count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
-    if (count == 0) {
-        return;
-    }
-    uint64_t now = hr_time_mono_ns();
-    hr__count(&stats->deliveries, count);
-    hr__count(&stats->payload_bytes, payload_len);
-    hr__count(&stats->overhead_bytes, answer_len - payload_len);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t since = appended_ns[i];
-        hr__histogram_add(&stats->latency, now > since ? now - since : 0, 1);
+    if (count > 0) {
+        hr__count(&stats->deliveries, count);
+        hr__count(&stats->payload_bytes, payload_len);
+        hr__count(&stats->overhead_bytes, answer_len - payload_len);
     }
 }
 
 /* Counts the answer in home->out. */
 static void count_events(hr_home *home, const hr_reader *reader, hr_event **events, size_t count,
                          size_t payload_len) {
-    uint64_t appended_ns[HR_POLL_COUNT_MAX];
+    hr_transport_stats *stats = hr__stats_of(home, reader);
+    uint64_t now = count > 0 ? hr_time_mono_ns() : 0;
+    count_page(home, reader, count, payload_len, home->out.len);
     for (size_t i = 0; i < count; i++) {
-        appended_ns[i] = events[i]->appended_ns;
+        hr__latency_add(stats, now, events[i]->appended_ns, 1);
     }
-    count_answer(home, reader, appended_ns, count, payload_len, home->out.len);
 }
 
 /* Repeats. ------------------------------------------------------------------------------------- */
@@ -150,32 +144,39 @@ static bool repeats(hr_session *session, hr_slice key, uint64_t until) {
 
 static void write_repeat(hr_session *session) {
     hr_home *home = session->home;
+    const hr_reader *reader = &session->reader;
     const hr__repeat *repeat = &home->repeat;
-    hr__count(&home->stats.answers[200 / 100 - 1], 1);
-    if (session->reader.resume == HR__RESUME_CURSOR) {
-        hr__count(&hr__stats_of(home, &session->reader)->resumes[HR_RESUMED], 1);
+    hr_transport_stats *stats = hr__stats_of(home, reader);
+    uint64_t now = repeat->count > 0 ? hr_time_mono_ns() : 0;
+    hr__count_status(home, 200);
+    if (reader->resume == HR__RESUME_CURSOR) {
+        hr__count(&stats->resumes[HR_RESUMED], 1);
     }
-    count_answer(home, &session->reader, repeat->appended_ns, repeat->count, repeat->payload_len,
-                 repeat->answer.len);
+    count_page(home, reader, repeat->count, repeat->payload_len, repeat->answer.len);
+    for (size_t i = 0; i < repeat->count; i++) {
+        hr__latency_add(stats, now, repeat->appended_ns[i], 1);
+    }
     hr_conn_write(&session->conn, repeat->answer.data, repeat->answer.len);
 }
 
-/* Keeps home->out, which answers the reader by read. version: the log's from before the read, so
- * that a change in between makes it useless. */
-static void keep_repeat(hr_session *session, hr_slice key, const hr_read *read, hr_event **events,
-                        size_t payload_len, uint64_t version) {
+/* Keeps home->out, which answers the reader by read, unless it is too large or the reader's own;
+ * returns where it is then. version: the log's from before the read, so that a change in between
+ * makes it useless. */
+static hr_slice keep_repeat(hr_session *session, hr_slice key, const hr_read *read,
+                            hr_event **events, size_t payload_len, uint64_t version) {
     hr_home *home = session->home;
     hr__repeat *repeat = &home->repeat;
     const hr_reader *reader = &session->reader;
     repeat->is_valid = false;
     repeat->key.len = 0;
-    repeat->answer.len = 0;
     if (read->gap.found || reader->resume == HR__RESUME_RESET || session->style.head_only ||
         read->count > HR_REPEAT_COUNT_MAX || home->out.len > HR_REPEAT_LEN_MAX ||
-        hr_buf_append_slice(&repeat->key, key) != HR_OK ||
-        hr_buf_append_slice(&repeat->answer, hr_buf_slice(&home->out)) != HR_OK) {
-        return;
+        hr_buf_append_slice(&repeat->key, key) != HR_OK) {
+        return hr_buf_slice(&home->out);
     }
+    hr_buf spare = repeat->answer;
+    repeat->answer = home->out;
+    home->out = spare;
     repeat->is_valid = true;
     repeat->version = version;
     repeat->cursor = reader->cursor;
@@ -187,6 +188,7 @@ static void keep_repeat(hr_session *session, hr_slice key, const hr_read *read, 
     for (size_t i = 0; i < read->count; i++) {
         repeat->appended_ns[i] = events[i]->appended_ns;
     }
+    return hr_buf_slice(&repeat->answer);
 }
 
 /* Answers. ------------------------------------------------------------------------------------- */
@@ -220,16 +222,17 @@ void hr__poll_answer(hr_session *session, hr_event **events, const hr_read *read
     size_t payload_len = 0;
     hr_status status =
         build_page(session, events, read->count, read, (hr_slice){NULL, 0}, &payload_len);
+    hr_slice answer = {NULL, 0};
     if (status == HR_OK) {
-        keep_repeat(session, reader->cohort->key, read, events, payload_len, version);
         count_events(home, reader, events, read->count, payload_len);
+        answer = keep_repeat(session, reader->cohort->key, read, events, payload_len, version);
     }
     hr__reader_close(reader);
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
-    hr_conn_write(&session->conn, home->out.data, home->out.len);
+    hr_conn_write(&session->conn, answer.data, answer.len);
     hr__http_done(session);
 }
 
@@ -284,9 +287,10 @@ static bool is_not_modified(const hr_request *request, hr_slice tag) {
     return hr_slice_equal(value, HR_LIT("*"));
 }
 
+/* Builds the answer; *answer: where it is, borrowed. */
 static hr_status build_short(hr_session *session, hr_request *request,
-                             const hr_subscription *subscription, hr_event **events, hr_read *read,
-                             uint64_t version) {
+                             const hr_subscription *subscription, hr_event **events,
+                             const hr_read *read, uint64_t version, hr_slice *answer) {
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
     char etag[HR_ID_TEXT_MAX + 32];
@@ -294,24 +298,27 @@ static hr_status build_short(hr_session *session, hr_request *request,
     hr_slice tag = {etag, format_etag(home, etag, last, read->count)};
     bool is_plain = !read->gap.found && reader->resume != HR__RESUME_RESET;
     if (is_plain && is_not_modified(request, tag)) {
-        home->out.len = 0;
         hr__count(&hr__stats_of(home, reader)->polls[HR_POLL_NOT_MODIFIED], 1);
-        return append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
+        home->out.len = 0;
+        hr_status status = append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
+        *answer = hr_buf_slice(&home->out);
+        return status;
     }
     size_t payload_len = 0;
     hr_slice only =
         subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
     hr_status status = build_page(session, events, read->count, read, only, &payload_len);
     if (status == HR_OK) {
-        keep_repeat(session, hr_buf_slice(&home->key), read, events, payload_len, version);
         count_events(home, reader, events, read->count, payload_len);
+        *answer =
+            keep_repeat(session, hr_buf_slice(&home->key), read, events, payload_len, version);
     }
     return status;
 }
 
-/* Reads and builds the answer into home->out. */
+/* Reads, and builds the answer. */
 static hr_status answer_short(hr_session *session, hr_request *request,
-                              const hr_subscription *subscription) {
+                              const hr_subscription *subscription, hr_slice *answer) {
     hr_log *log = session->home->hub->log;
     hr_reader *reader = &session->reader;
     hr_event *events[HR_POLL_COUNT_MAX];
@@ -334,7 +341,7 @@ static hr_status answer_short(hr_session *session, hr_request *request,
     }
     read.gap = gap;
     if (status == HR_OK) {
-        status = build_short(session, request, subscription, events, &read, version);
+        status = build_short(session, request, subscription, events, &read, version, answer);
         for (size_t i = 0; i < read.count; i++) {
             hr_event_unref(&events[i]);
         }
@@ -345,6 +352,7 @@ static hr_status answer_short(hr_session *session, hr_request *request,
 void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription) {
     hr_home *home = session->home;
     hr_slice tag;
+    hr_slice answer = {NULL, 0};
     home->key.len = 0;
     hr__count(&hr__stats_of(home, &session->reader)->readers_opened, 1);
     hr_status status = hr__cohort_key(&home->key, &session->reader, session->style,
@@ -352,7 +360,7 @@ void hr__poll_short(hr_session *session, hr_request *request, const hr_subscript
     bool is_repeat = status == HR_OK && !hr_request_header(request, HR_NAME_IF_NONE_MATCH, &tag) &&
                      repeats(session, hr_buf_slice(&home->key), UINT64_MAX);
     if (status == HR_OK && !is_repeat) {
-        status = answer_short(session, request, subscription);
+        status = answer_short(session, request, subscription, &answer);
     }
     hr__request_end(&request);
     if (status != HR_OK) {
@@ -362,7 +370,7 @@ void hr__poll_short(hr_session *session, hr_request *request, const hr_subscript
     if (is_repeat) {
         write_repeat(session);
     } else {
-        hr_conn_write(&session->conn, home->out.data, home->out.len);
+        hr_conn_write(&session->conn, answer.data, answer.len);
     }
     hr__http_done(session);
 }

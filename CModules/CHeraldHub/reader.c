@@ -171,11 +171,10 @@ static void count_deliveries(hr_reader *reader, hr_event **events, const size_t 
     uint64_t now = hr_time_mono_ns();
     for (size_t i = 0; i < begun; i++) {
         size_t len = ends[i] - (i == 0 ? 0 : ends[i - 1]);
-        uint64_t since = events[i]->appended_ns;
         hr__count(&stats->deliveries, 1);
         hr__count(&stats->payload_bytes, events[i]->data.len);
         hr__count(&stats->overhead_bytes, len - events[i]->data.len);
-        hr__histogram_add(&stats->latency, now > since ? now - since : 0, 1);
+        hr__latency_add(stats, now, events[i]->appended_ns, 1);
     }
 }
 

@@ -239,8 +239,8 @@ void hr_conn_uncork(hr_conn *conn) {
 
 /* What is gathered is copied out first: a connection that ends by it may have more ended. */
 void hr__conn_flush(hr_loop *loop) {
-    hr__gathered gathered[HR_GATHER_COUNT_MAX];
-    hr__ring_send sends[HR_GATHER_COUNT_MAX];
+    hr__gathered gathered[HR_SEND_COUNT_MAX];
+    hr__ring_send sends[HR_SEND_COUNT_MAX];
     unsigned count = loop->gathered_count;
     loop->gathered_count = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -297,7 +297,7 @@ static void end_cork(hr_conn *conn) {
         conn->is_gathered = true;
     }
     loop->corked = NULL;
-    if (loop->gathered_count == 0 || loop->gathered_count == HR_GATHER_COUNT_MAX ||
+    if (loop->gathered_count == 0 || loop->gathered_count == HR_SEND_COUNT_MAX ||
         loop->cork.len >= HR_GATHER_LEN_MAX) {
         hr__conn_flush(loop);
     }

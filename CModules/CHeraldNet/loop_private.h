@@ -26,7 +26,6 @@ typedef struct hr__gathered {
     size_t len;
 } hr__gathered;
 
-#define HR_GATHER_COUNT_MAX 64u
 #define HR_GATHER_LEN_MAX (256u << 10)
 
 struct hr_loop {
@@ -54,7 +53,7 @@ struct hr_loop {
     struct hr_conn *corked;
     hr_buf cork;
     size_t cork_from; /* where in cork its output begins; before it is that of gathered */
-    hr__gathered gathered[HR_GATHER_COUNT_MAX];
+    hr__gathered gathered[HR_SEND_COUNT_MAX];
     unsigned gathered_count;
     bool uses_ring;
     _Atomic bool has_ring; /* read by any thread */

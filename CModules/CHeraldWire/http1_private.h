@@ -30,9 +30,8 @@ typedef struct http1_said {
     http1_span target;
     uint64_t length; /* Content-Length */
     uint32_t field_count;
-    uint32_t
-        known[HR_NAME_COUNT]; /* place in fields of the first of that name, plus one; 0: none */
-    uint8_t verb;             /* llhttp's */
+    uint32_t known[HR_NAME_COUNT]; /* first field of that name, counted from one; 0: none */
+    uint8_t verb;                  /* llhttp's */
     uint8_t minor;
     bool has_host;
     bool has_length;

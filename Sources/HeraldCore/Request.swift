@@ -159,7 +159,7 @@ public enum RequestMethod: String, Sendable, Hashable, CaseIterable {
 }
 
 /// A header that can be asked for; the core finds these once a request.
-public enum HeaderName: Sendable, Hashable, CaseIterable {
+public enum HeaderName: Sendable, Hashable {
     /// `Accept`
     case accept
     /// `Content-Type`

@@ -85,7 +85,7 @@ typedef struct hr_send {
     size_t sent;
 } hr_send;
 
-#define HR_SEND_COUNT_MAX 128u
+#define HR_SEND_COUNT_MAX 64u
 
 /* hr_conn_write_some of the same parts to each of count connections of loop, at most
  * HR_SEND_COUNT_MAX: by one system call if the loop has io_uring. Precondition:
