@@ -69,12 +69,18 @@ let package = Package(
         .systemLibrary(
             name: "CLiburing", path: "CModules/CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
 
+        .systemLibrary(
+            name: "COpenSSL", path: "CModules/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CNghttp2", path: "CModules/CNghttp2", pkgConfig: "libnghttp2",
+            providers: [.apt(["libnghttp2-dev"])]),
+
         // Floors 1 to 4: the core.
         core("CHeraldBase", on: []),
         core("CHeraldWire", on: ["CHeraldBase", nioHTTP1, nioWebSocket]),
         core("CHeraldLog", on: ["CHeraldBase", "CHeraldWire"]),
-        core("CHeraldNet", on: ["CHeraldBase", "CLibuv", "CLiburing"]),
-        core("CHeraldHub", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet"]),
+        core("CHeraldNet", on: ["CHeraldBase", "CLibuv", "CLiburing", "COpenSSL"]),
+        core("CHeraldHub", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet", "CNghttp2"]),
 
         // Floor 5: the core as a Swift module. Lifetimes let views of C's bytes be values that cannot outlive them.
         .target(

@@ -33,6 +33,8 @@ missing_packages() {
     has pkg-config || echo pkg-config
     has pkg-config && pkg-config --exists libuv || echo libuv1-dev
     has pkg-config && pkg-config --exists liburing || echo liburing-dev
+    has pkg-config && pkg-config --exists openssl || echo libssl-dev
+    has pkg-config && pkg-config --exists libnghttp2 || echo libnghttp2-dev
     has pkg-config && pkg-config --exists zlib || echo zlib1g-dev
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case "$level" in

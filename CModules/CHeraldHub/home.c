@@ -27,9 +27,11 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
     if (hub->config.uses_io_uring) {
         hr_loop_use_ring(home->loop);
     }
+    hr_loop_set_handshakes(home->loop, hub->config.handshakes_per_turn);
     hr_link_init(&home->dirty);
     hr_link_init(&home->catching);
     hr_link_init(&home->ready);
+    hr_link_init(&home->h2_dirty);
     hr_link_init(&home->sessions);
     hr_link_init(&home->idle_cohorts);
     hr_timer_init(&home->drain_end, on_drain_end);
@@ -40,13 +42,27 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
     return HR_OK;
 }
 
+static void close_listeners(hr_home *home) {
+    for (unsigned kind = 0; kind < HR_LISTENER_KIND_COUNT; kind++) {
+        if (home->listeners[kind] != NULL) {
+            hr_listener_close(&home->listeners[kind]);
+        }
+    }
+}
+
+void hr__home_set_tls(hr_home *home, hr_tls *tls) {
+    hr_tls *before = home->tls;
+    home->tls = hr_tls_ref(tls);
+    if (before != NULL) {
+        hr_tls_unref(&before);
+    }
+}
+
 void hr__home_free(hr_home **handle) {
     hr_home *home = *handle;
     HR_CHECK(home, HR_HOME_MAGIC);
     *handle = NULL;
-    if (home->listener != NULL) {
-        hr_listener_close(&home->listener);
-    }
+    close_listeners(home);
     HR_ASSERT(hr_list_empty(&home->sessions));
     if (home->probe != NULL) {
         hr__cohort_close(home->probe);
@@ -54,6 +70,9 @@ void hr__home_free(hr_home **handle) {
     hr__cohorts_sweep(home, true);
     HR_ASSERT(home->cohorts.count == 0);
     hr_loop_free(&home->loop);
+    if (home->tls != NULL) {
+        hr_tls_unref(&home->tls);
+    }
     for (unsigned i = 0; i < home->spare_http_count; i++) {
         hr_http1_free(&home->spare_http[i]);
     }
@@ -104,17 +123,29 @@ void hr__home_http_give(hr_home *home, hr_http1 *http) {
     }
 }
 
-void hr__home_accept(hr_listener *listener, int fd, void *context) {
-    (void)listener;
-    hr_home *home;
-    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+static void accept_one(hr_home *home, int fd, hr_tls *tls) {
     uint32_t before = atomic_load_explicit(&home->hub->connection_count, memory_order_relaxed);
     if (before >= home->hub->config.connection_count_max + HR_REFUSED_COUNT_MAX) {
         hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
         close(fd);
         return;
     }
-    hr__session_open(home, fd);
+    hr__session_open(home, fd, tls);
+}
+
+void hr__home_accept(hr_listener *listener, int fd, void *context) {
+    (void)listener;
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    accept_one(home, fd, NULL);
+}
+
+void hr__home_accept_tls(hr_listener *listener, int fd, void *context) {
+    (void)listener;
+    hr_home *home;
+    HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
+    HR_ASSERT(home->tls != NULL);
+    accept_one(home, fd, home->tls);
 }
 
 void hr__home_accept_error(hr_listener *listener, hr_status reason, void *context) {
@@ -160,6 +191,7 @@ void hr__home_turn(void *context) {
     hr__live_sync(home);
     run_ready(home);
     run_catching(home);
+    hr__h2_flush_dirty(home);
     if (!hr_list_empty(&home->ready) || !hr_list_empty(&home->catching)) {
         hr_loop_wake(home->loop);
     }
@@ -210,10 +242,9 @@ void hr__home_session_gone(hr_home *home) {
 }
 
 static void close_sessions(hr_home *home, hr_close_reason reason) {
-    hr_link *link = home->sessions.next;
-    while (link != &home->sessions) {
-        hr_session *session = HR_CONTAINER_OF(link, hr_session, link);
-        link = link->next;
+    /* One by one from the front: a connection takes its streams along. */
+    while (!hr_list_empty(&home->sessions)) {
+        hr_session *session = HR_CONTAINER_OF(home->sessions.next, hr_session, link);
         hr_conn_close(&session->conn, reason);
     }
 }
@@ -231,16 +262,20 @@ void hr__home_drain(void *context) {
         return;
     }
     home->draining = true;
-    if (home->listener != NULL) {
-        hr_listener_close(&home->listener);
-    }
+    close_listeners(home);
     uint64_t spread_ms = home->hub->config.drain_timeout_ms * UINT64_C(4) / 5;
-    hr_link *link = home->sessions.next;
-    while (link != &home->sessions) {
-        hr_session *session = HR_CONTAINER_OF(link, hr_session, link);
-        link = link->next;
+    /* Whatever is closed on the way leaves the list that it is in. */
+    hr_link sessions;
+    hr_link_init(&sessions);
+    hr_list_splice(&sessions, &home->sessions);
+    while (!hr_list_empty(&sessions)) {
+        hr_session *session = HR_CONTAINER_OF(sessions.next, hr_session, link);
+        hr_link_remove(&session->link);
+        hr_list_push_back(&home->sessions, &session->link);
         if (session->mode == HR_MODE_HTTP && session->http == NULL) {
             hr__session_finish(session, HR_CLOSE_DRAIN);
+        } else if (session->mode == HR_MODE_H2) {
+            hr__h2_drain(session);
         } else if (session->mode == HR_MODE_POLL || session->mode == HR_MODE_SSE ||
                    session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
             session->drain_due = true;
@@ -261,9 +296,7 @@ void hr__home_stop(void *context) {
     home->stopping = true;
     home->draining = true;
     home->drained = true;
-    if (home->listener != NULL) {
-        hr_listener_close(&home->listener);
-    }
+    close_listeners(home);
     hr_timer_cancel(hr_loop_wheel(home->loop), &home->drain_end);
     close_sessions(home, HR_CLOSE_DRAIN);
     hr_loop_stop(home->loop);

@@ -178,6 +178,19 @@ static void refuse_fault(hr_session *session) {
     hr__http_refuse(session, status, slug, hr__status_phrase(status), detail);
 }
 
+/* A TLS client on the plain port understands an alert and nothing else (RFC 8446 §6.2: fatal
+ * handshake_failure), and does not report "wrong version number" for our text. */
+static void refuse_tls(hr_session *session) {
+    static const char alert[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28};
+    hr__count(&session->home->stats.faults[HR_FAULT_REQUEST_LINE], 1);
+    hr_conn_write(&session->conn, alert, sizeof alert);
+    hr__session_finish(session, HR_CLOSE_PROTOCOL);
+}
+
+static bool is_tls_hello(const hr_session *session, const char *bytes, size_t len) {
+    return session->conn.kind == HR_CONN_SOCKET && len > 0 && bytes[0] == 0x16;
+}
+
 static hr_request *take_request(hr_home *home) {
     hr_request *request = home->spare_request;
     home->spare_request = NULL;
@@ -227,6 +240,20 @@ static void dispatch(hr_session *session) {
     home->hub->handler.on_request(request, home->hub->handler.context);
 }
 
+/* A client that knows us to speak HTTP/2 begins with it (RFC 9113 §3.3). With TLS that is for ALPN
+ * to say, and behind other requests there is no place for it. */
+static bool begin_h2(hr_session *session) {
+    if (session->conn.kind != HR_CONN_SOCKET || session->is_used) {
+        hr__count(&session->home->stats.faults[HR_FAULT_VERSION], 1);
+        hr__http_refuse(session, 505, "http-version", "HTTP Version Not Supported",
+                        "HTTP/2 begins a connection; with TLS it is asked for by ALPN");
+        return false;
+    }
+    hr__home_http_give(session->home, session->http);
+    session->http = NULL;
+    return hr__h2_begin_known(session) == HR_OK;
+}
+
 /* Feeds one request's worth; false when the rest of the input must wait or is of no use. */
 static bool feed(hr_session *session, char *bytes, size_t len, size_t *used) {
     hr_home *home = session->home;
@@ -256,8 +283,18 @@ static bool feed(hr_session *session, char *bytes, size_t len, size_t *used) {
             hr_conn_write(&session->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         }
         return true;
-    case HR_HTTP1_DONE: dispatch(session); return true;
-    case HR_HTTP1_FAIL: refuse_fault(session); return false;
+    case HR_HTTP1_DONE:
+        session->is_used = true;
+        dispatch(session);
+        return true;
+    case HR_HTTP1_H2: return begin_h2(session);
+    case HR_HTTP1_FAIL:
+        if (!begun && is_tls_hello(session, bytes, len)) {
+            refuse_tls(session);
+        } else {
+            refuse_fault(session);
+        }
+        return false;
     }
     return false;
 }
@@ -267,6 +304,10 @@ void hr__http_input(hr_session *session, char *bytes, size_t len) {
     while (at < len && hr_conn_is_open(&session->conn)) {
         if (session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
             hr__ws_input(session, bytes + at, len - at);
+            return;
+        }
+        if (session->mode == HR_MODE_H2) {
+            hr__h2_input(session, bytes + at, len - at);
             return;
         }
         if (session->mode == HR_MODE_SSE || session->mode == HR_MODE_ENDING) {
@@ -293,7 +334,8 @@ void hr__http_done(hr_session *session) {
     if (!hr_conn_is_open(&session->conn)) {
         return;
     }
-    if (!session->style.keep_alive || session->home->draining) {
+    bool is_stream = session->conn.kind == HR_CONN_STREAM; /* of one request */
+    if (is_stream || !session->style.keep_alive || session->home->draining) {
         hr__session_finish(session, session->home->draining ? HR_CLOSE_DRAIN : HR_CLOSE_DONE);
         return;
     }

@@ -57,7 +57,8 @@ hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
     return HR_OK;
 }
 
-hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port, uint16_t *bound_port) {
+hr_status hr_hub_listen(hr_hub *hub, hr_listener_kind kind, const char *host, uint16_t port,
+                        uint16_t *bound_port) {
     HR_CHECK(hub, HR_HUB_MAGIC);
     HR_ASSERT(!hub->started);
     hr_status status = port == 0 ? HR_OK : hr_listener_probe(host, port);
@@ -66,15 +67,69 @@ hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port, uint16_t *
     }
     for (unsigned i = 0; i < hub->home_count; i++) {
         hr_home *home = hub->homes[i];
-        HR_ASSERT(home->listener == NULL);
-        status = hr_listener_bind(home->loop, host, port, HR_BACKLOG, &home->listener);
+        HR_ASSERT(home->listeners[kind] == NULL && (kind != HR_LISTEN_TLS || home->tls != NULL));
+        status = hr_listener_bind(home->loop, host, port, HR_BACKLOG, &home->listeners[kind]);
         if (status != HR_OK) {
             return status;
         }
-        port = hr_listener_port(home->listener);
+        port = hr_listener_port(home->listeners[kind]);
     }
     *bound_port = port;
     return HR_OK;
+}
+
+/* A new TLS on its way to a loop. */
+typedef struct tls_letter {
+    hr_home *home;
+    hr_tls *tls;
+} tls_letter;
+
+static void take_tls(void *context) {
+    tls_letter *letter = context;
+    hr__home_set_tls(letter->home, letter->tls);
+    hr_tls_unref(&letter->tls);
+    free(letter);
+}
+
+static hr_status send_tls(hr_home *home, hr_tls *tls) {
+    tls_letter *letter = malloc(sizeof *letter);
+    if (letter == NULL) {
+        return HR_ENOMEM;
+    }
+    *letter = (tls_letter){home, hr_tls_ref(tls)};
+    hr_status status = hr_loop_post(home->loop, take_tls, letter);
+    if (status != HR_OK) {
+        hr_tls_unref(&letter->tls);
+        free(letter);
+    }
+    return status;
+}
+
+hr_status hr_hub_set_tls(hr_hub *hub, hr_tls *tls) {
+    HR_CHECK(hub, HR_HUB_MAGIC);
+    hr_status status = HR_OK;
+    for (unsigned i = 0; i < hub->home_count; i++) {
+        hr_status sent = HR_OK;
+        if (hub->started) {
+            sent = send_tls(hub->homes[i], tls);
+        } else {
+            hr__home_set_tls(hub->homes[i], tls);
+        }
+        status = status == HR_OK ? sent : status;
+    }
+    return status;
+}
+
+static void start_listeners(hr_home *home) {
+    static hr_listener_accept_fn *const accepts[HR_LISTENER_KIND_COUNT] = {
+        [HR_LISTEN_PLAIN] = hr__home_accept,
+        [HR_LISTEN_TLS] = hr__home_accept_tls,
+    };
+    for (unsigned kind = 0; kind < HR_LISTENER_KIND_COUNT; kind++) {
+        if (home->listeners[kind] != NULL) {
+            hr_listener_start(home->listeners[kind], accepts[kind], hr__home_accept_error, home);
+        }
+    }
 }
 
 hr_status hr_hub_start(hr_hub *hub) {
@@ -86,9 +141,7 @@ hr_status hr_hub_start(hr_hub *hub) {
         if (status != HR_OK) {
             return status;
         }
-        if (home->listener != NULL) {
-            hr_listener_start(home->listener, hr__home_accept, hr__home_accept_error, home);
-        }
+        start_listeners(home);
     }
     hub->started = true;
     for (unsigned i = 0; i < hub->home_count; i++) {

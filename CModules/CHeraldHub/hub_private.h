@@ -32,6 +32,7 @@ typedef struct hr_home hr_home;
 typedef struct hr_cohort hr_cohort;
 typedef struct hr_reader hr_reader;
 typedef struct hr_session hr_session;
+typedef struct hr__h2 hr__h2;
 
 typedef enum hr__resume { HR__RESUME_NONE, HR__RESUME_CURSOR, HR__RESUME_RESET } hr__resume;
 
@@ -125,6 +126,7 @@ typedef enum hr_mode {
     HR_MODE_SSE,
     HR_MODE_WS,
     HR_MODE_ECHO,
+    HR_MODE_H2,     /* HTTP/2: what it carries are sessions of their own */
     HR_MODE_ENDING, /* only output and the end are left */
 } hr_mode;
 
@@ -136,6 +138,9 @@ struct hr_session {
     bool drain_due;         /* its timer now ends it */
     bool over_limit;        /* it was accepted only to be refused */
     bool close_sent;        /* WebSocket */
+    uint8_t protocol;       /* hr_protocol */
+    bool is_h2;             /* h2, not ws, is meant */
+    bool is_used;           /* a request has begun on it */
     hr__answer_style style; /* of the request in hand */
     hr_home *home;
     hr_conn conn;
@@ -143,9 +148,12 @@ struct hr_session {
     hr_link link;     /* in home->sessions */
     hr_link requests; /* the handler's open requests of this session */
     uint32_t request_count;
-    hr_http1 *http;   /* while a request arrives */
-    hr_buf *input;    /* what arrived behind a request that is not answered yet */
-    hr_ws_parser *ws; /* while a message arrives */
+    hr_http1 *http; /* while a request arrives */
+    hr_buf *input;  /* what arrived behind a request that is not answered yet */
+    union {
+        hr_ws_parser *ws; /* while a message arrives */
+        hr__h2 *h2;
+    };
     hr_reader reader;
 };
 
@@ -174,7 +182,8 @@ struct hr_home {
     unsigned index;
     hr_hub *hub;
     hr_loop *loop;
-    hr_listener *listener;
+    hr_listener *listeners[HR_LISTENER_KIND_COUNT]; /* NULL: none of that kind */
+    hr_tls *tls;                                    /* NULL: none */
     uint64_t live_cursor;
     bool in_live;
     hr_map cohorts;
@@ -182,7 +191,8 @@ struct hr_home {
     uint32_t subs_cap;
     hr_link dirty;
     hr_link catching;
-    hr_link ready; /* sessions that may go on with input they hold */
+    hr_link ready;    /* sessions that may go on with input they hold */
+    hr_link h2_dirty; /* connections of HTTP/2 with output for their sockets */
     hr_link sessions;
     hr_link idle_cohorts;
     uint32_t idle_cohort_count;
@@ -264,6 +274,8 @@ void hr__home_drain(void *context);
 void hr__home_stop(void *context);
 void hr__home_session_gone(hr_home *home);
 void hr__home_accept(hr_listener *listener, int fd, void *context);
+void hr__home_accept_tls(hr_listener *listener, int fd, void *context);
+void hr__home_set_tls(hr_home *home, hr_tls *tls); /* keeps tls */
 void hr__home_accept_error(hr_listener *listener, hr_status reason, void *context);
 hr_http1 *hr__home_http_take(hr_home *home);
 void hr__home_http_give(hr_home *home, hr_http1 *http);
@@ -351,11 +363,31 @@ const char *hr__status_phrase(unsigned status);
 /* The request in hand has been answered: go on with the next, or end. */
 void hr__http_done(hr_session *session);
 
+/* h2.c: a session that is a connection of HTTP/2. */
+/* Turns a session that has just begun into one; on failure it has been closed. */
+hr_status hr__h2_begin(hr_session *session);
+/* The same after the client's preface has been read. */
+hr_status hr__h2_begin_known(hr_session *session);
+void hr__h2_input(hr_session *session, const char *bytes, size_t len);
+void hr__h2_drained(hr_session *session);
+void hr__h2_timer(hr_session *session, bool is_stuck);
+void hr__h2_drain(hr_session *session);
+/* Ends all streams: the connection is at its end. */
+void hr__h2_close(hr_session *session, hr_close_reason reason);
+void hr__h2_free(hr__h2 **h2);
+/* Writes what the turn has made. */
+void hr__h2_flush_dirty(hr_home *home);
+
 /* request.c */
 void hr__request_end(hr_request **request);
 
 /* session.c */
-void hr__session_open(hr_home *home, int fd);
+/* tls: NULL without. */
+void hr__session_open(hr_home *home, int fd, hr_tls *tls);
+/* What the connection speaks, for the gauge. */
+void hr__session_set_protocol(hr_session *session, hr_protocol protocol);
+/* A stream of HTTP/2. False: without memory, or over the limit on connections. */
+bool hr__session_open_stream(hr_home *home, hr_session *session, const hr_carrier *carrier);
 void hr__session_input(hr_session *session, char *bytes, size_t len);
 /* Puts input aside until the session may go on, and stops reading. */
 void hr__session_stash(hr_session *session, const char *bytes, size_t len);

@@ -209,7 +209,11 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     }
     if (index == count) {
         count_deliveries(reader, events, ends, count);
-        return true;
+        if (session->conn.waiting == NULL) {
+            return true;
+        }
+        hr__reader_stall(reader, events[count - 1]->sequence); /* by records not yet taken */
+        return false;
     }
     size_t start = index == 0 ? 0 : ends[index - 1];
     bool is_cut = sent > start;

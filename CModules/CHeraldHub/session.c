@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+static void on_handshake(hr_conn *conn, hr_tls_outcome outcome);
 static void on_read(hr_conn *conn, char *bytes, size_t len);
 static void on_eof(hr_conn *conn);
 static void on_drained(hr_conn *conn);
@@ -13,6 +14,7 @@ static void on_free(hr_conn *conn);
 static void on_timer(hr_timer *timer);
 
 static const hr_conn_ops session_ops = {
+    .on_handshake = on_handshake,
     .on_read = on_read,
     .on_eof = on_eof,
     .on_drained = on_drained,
@@ -31,40 +33,125 @@ void hr__session_arm(hr_session *session, uint64_t after_ms) {
     hr_timer_arm(hr_loop_wheel(loop), &session->timer, hr_loop_now_ms(loop), after_ms);
 }
 
-void hr__session_open(hr_home *home, int fd) {
+void hr__session_set_protocol(hr_session *session, hr_protocol protocol) {
+    uint64_t *gauges = session->home->stats.protocols;
+    if (session->protocol != HR_PROTOCOL_NONE) {
+        hr__uncount(&gauges[session->protocol], 1);
+    }
+    session->protocol = (uint8_t)protocol;
+    if (protocol != HR_PROTOCOL_NONE) {
+        hr__count(&gauges[protocol], 1);
+    }
+}
+
+static void refuse_over_limit(hr_session *session) {
+    hr__http_refuse(session, 503, "too-many-connections", "Too many connections",
+                    "the server has as many connections as it may");
+}
+
+static void init(hr_session *session, hr_home *home) {
+    HR_MAGIC_SET(session, HR_SESSION_MAGIC);
+    session->home = home;
+    session->style = (hr__answer_style){.keep_alive = true};
+    session->protocol = HR_PROTOCOL_NONE;
+    hr_timer_init(&session->timer, on_timer);
+    hr_link_init(&session->link);
+    hr_link_init(&session->requests);
+    hr_link_init(&session->reader.link);
+}
+
+/* Counts it among the hub's; false: there are more than there may be. */
+static bool enter(hr_session *session) {
+    hr_home *home = session->home;
+    hr_list_push_back(&home->sessions, &session->link);
+    home->session_count++;
+    uint32_t before =
+        atomic_fetch_add_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
+    bool is_allowed = before < home->hub->config.connection_count_max;
+    if (!is_allowed) {
+        hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
+    }
+    return is_allowed;
+}
+
+void hr__session_open(hr_home *home, int fd, hr_tls *tls) {
     hr_session *session = calloc(1, sizeof *session);
     if (session == NULL) {
         hr__count(&home->stats.accept_failures[HR_ACCEPT_OTHER], 1);
         close(fd);
         return;
     }
-    HR_MAGIC_SET(session, HR_SESSION_MAGIC);
-    session->home = home;
-    session->style = (hr__answer_style){.keep_alive = true};
-    hr_timer_init(&session->timer, on_timer);
-    hr_link_init(&session->link);
-    hr_link_init(&session->requests);
-    hr_link_init(&session->reader.link);
+    init(session, home);
     if (hr_conn_open(&session->conn, home->loop, fd, &session_ops) != HR_OK) {
         hr__count(&home->stats.accept_failures[HR_ACCEPT_OTHER], 1);
         HR_MAGIC_CLEAR(session);
         free(session);
         return;
     }
-    hr_list_push_back(&home->sessions, &session->link);
-    home->session_count++;
     hr__count(&home->stats.accepted, 1);
     hr__count(&home->stats.connections, 1);
-    uint32_t before =
-        atomic_fetch_add_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
-    if (before >= home->hub->config.connection_count_max) {
-        session->over_limit = true;
-        hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
-        hr__http_refuse(session, 503, "too-many-connections", "Too many connections",
-                        "the server has as many connections as it may");
+    session->over_limit = !enter(session);
+    if (tls != NULL && hr_conn_start_tls(&session->conn, tls) != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
-    hr__session_arm(session, home->hub->config.idle_timeout_ms);
+    if (tls != NULL) {
+        hr__session_arm(session, home->hub->config.request_timeout_ms);
+        return;
+    }
+    hr__session_set_protocol(session, HR_PROTOCOL_HTTP1);
+    if (session->over_limit) {
+        refuse_over_limit(session);
+    } else {
+        hr__session_arm(session, home->hub->config.idle_timeout_ms);
+    }
+}
+
+bool hr__session_open_stream(hr_home *home, hr_session *session, const hr_carrier *carrier) {
+    uint32_t count = atomic_load_explicit(&home->hub->connection_count, memory_order_relaxed);
+    if (count >= home->hub->config.connection_count_max) {
+        hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
+        return false;
+    }
+    init(session, home);
+    hr_conn_open_stream(&session->conn, home->loop, carrier, &session_ops);
+    (void)enter(session);
+    hr__count(&home->stats.h2_streams, 1);
+    hr__count(&home->stats.h2_streams_opened, 1);
+    hr__session_arm(session, home->hub->config.request_timeout_ms);
+    return true;
+}
+
+/* TLS. ----------------------------------------------------------------------------------------- */
+
+static void count_handshake(hr_session *session, hr_tls_outcome outcome) {
+    hr_stats *stats = &session->home->stats;
+    hr_tls_version version =
+        outcome == HR_TLS_COMPLETED ? hr_conn_tls_version(&session->conn) : HR_TLS_NO_VERSION;
+    hr__count(&stats->handshakes[version][outcome], 1);
+    if (outcome == HR_TLS_COMPLETED && hr_conn_tls_resumed(&session->conn)) {
+        hr__count(&stats->handshakes_resumed[version], 1);
+    }
+}
+
+static void on_handshake(hr_conn *conn, hr_tls_outcome outcome) {
+    hr_session *session = session_of(conn);
+    count_handshake(session, outcome);
+    if (outcome == HR_TLS_PLAIN_TEXT) {
+        hr__session_set_protocol(session, HR_PROTOCOL_HTTP1);
+        hr__http_refuse(session, 400, "tls-required", "TLS required",
+                        "this port speaks TLS only; use https:// or wss://");
+    } else if (outcome != HR_TLS_COMPLETED) {
+        hr__session_finish(session, HR_CLOSE_HANDSHAKE);
+    } else if (session->over_limit) {
+        hr__session_set_protocol(session, HR_PROTOCOL_HTTP1_TLS);
+        refuse_over_limit(session);
+    } else if (hr_conn_is_h2(conn)) {
+        (void)hr__h2_begin(session);
+    } else {
+        hr__session_set_protocol(session, HR_PROTOCOL_HTTP1_TLS);
+        hr__session_arm(session, session->home->hub->config.idle_timeout_ms);
+    }
 }
 
 /* Input. --------------------------------------------------------------------------------------- */
@@ -130,6 +217,7 @@ void hr__session_input(hr_session *session, char *bytes, size_t len) {
     case HR_MODE_ECHO: hr__ws_input(session, bytes, len); break;
     case HR_MODE_REQUEST:
     case HR_MODE_POLL: hr__session_stash(session, bytes, len); break;
+    case HR_MODE_H2: hr__h2_input(session, bytes, len); break;
     case HR_MODE_SSE: /* a stream's client has nothing more to say */
     case HR_MODE_ENDING: break;
     }
@@ -167,12 +255,17 @@ static void on_eof(hr_conn *conn) {
     case HR_MODE_POLL:
     case HR_MODE_SSE:
     case HR_MODE_WS:
+    case HR_MODE_H2:
     case HR_MODE_ECHO: hr_conn_close(conn, HR_CLOSE_PEER); return;
     }
 }
 
 static void on_drained(hr_conn *conn) {
     hr_session *session = session_of(conn);
+    if (session->mode == HR_MODE_H2) {
+        hr__h2_drained(session);
+        return;
+    }
     if (session->reader.counted && session->reader.state == HR_READER_STALLED) {
         hr__reader_drained(&session->reader);
     }
@@ -196,6 +289,9 @@ void hr__session_finish(hr_session *session, hr_close_reason reason) {
         return;
     }
     leave_reader(session);
+    if (session->mode == HR_MODE_H2) {
+        hr__h2_close(session, reason);
+    }
     session->mode = HR_MODE_ENDING;
     drop_input(session);
     hr__session_arm(session, HR_LINGER_MS);
@@ -206,6 +302,9 @@ static void on_close(hr_conn *conn, hr_close_reason reason) {
     hr_session *session = session_of(conn);
     hr_home *home = session->home;
     leave_reader(session);
+    if (session->mode == HR_MODE_H2) {
+        hr__h2_close(session, reason);
+    }
     session->mode = HR_MODE_ENDING;
     hr_timer_cancel(hr_loop_wheel(home->loop), &session->timer);
     hr_link_remove(&session->link);
@@ -214,8 +313,16 @@ static void on_close(hr_conn *conn, hr_close_reason reason) {
         hr_link_remove(&request->link);
         request->session = NULL;
     }
-    hr__count(&home->stats.closed[reason], 1);
-    hr__uncount(&home->stats.connections, 1);
+    if (hr_conn_is_shaking(conn)) {
+        count_handshake(session, reason == HR_CLOSE_HANDSHAKE ? HR_TLS_TIMEOUT : HR_TLS_LEFT);
+    }
+    hr__session_set_protocol(session, HR_PROTOCOL_NONE);
+    if (conn->kind == HR_CONN_STREAM) {
+        hr__uncount(&home->stats.h2_streams, 1);
+    } else {
+        hr__count(&home->stats.closed[reason], 1);
+        hr__uncount(&home->stats.connections, 1);
+    }
     atomic_fetch_sub_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
 }
 
@@ -227,7 +334,9 @@ static void on_free(hr_conn *conn) {
     if (session->http != NULL) {
         hr__home_http_give(home, session->http);
     }
-    if (session->ws != NULL) {
+    if (session->is_h2) {
+        hr__h2_free(&session->h2);
+    } else if (session->ws != NULL) {
         hr_ws_parser_fini(session->ws);
         free(session->ws);
     }
@@ -250,6 +359,7 @@ void hr__session_end_in_order(hr_session *session) {
         return;
     case HR_MODE_HTTP:
     case HR_MODE_REQUEST:
+    case HR_MODE_H2:
     case HR_MODE_ENDING: return;
     }
 }
@@ -265,7 +375,9 @@ static bool is_stuck(const hr_session *session) {
 
 static void on_http_timer(hr_session *session) {
     const hr_hub_config *config = &session->home->hub->config;
-    if (session->http != NULL && hr_http1_begun(session->http)) {
+    if (hr_conn_is_shaking(&session->conn)) {
+        hr_conn_close(&session->conn, HR_CLOSE_HANDSHAKE);
+    } else if (session->http != NULL && hr_http1_begun(session->http)) {
         hr__count(&session->home->stats.request_timeouts, 1);
         hr__http_refuse(session, 408, "request-timeout", "Request timeout",
                         "the request did not arrive whole in time");
@@ -311,6 +423,7 @@ static void on_timer(hr_timer *timer) {
             hr__stream_beat(session);
         }
         return;
+    case HR_MODE_H2: hr__h2_timer(session, is_stuck(session)); return;
     case HR_MODE_ENDING: on_ending_timer(session); return;
     }
 }

@@ -45,6 +45,11 @@ static hr_encoding encoding_of(const hr_subscription *subscription) {
 
 /* Handshake. ----------------------------------------------------------------------------------- */
 
+/* Whether request came by a stream of HTTP/2, which becomes the WebSocket. */
+static bool is_tunnel(const hr_request *request) {
+    return request->session != NULL && request->session->conn.kind == HR_CONN_STREAM;
+}
+
 const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_version) {
     hr_slice value;
     char accept[HR_WS_ACCEPT_LEN];
@@ -63,6 +68,9 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
         *wrong_version = true;
         return "Sec-WebSocket-Version must be 13";
     }
+    if (is_tunnel(request)) {
+        return NULL; /* RFC 8441 §5: no key and no accept */
+    }
     if (!hr_request_header(request, HR_NAME_WS_KEY, &value) ||
         hr_ws_accept(value, accept) != HR_OK) {
         return "Sec-WebSocket-Key must be 16 bytes in base64";
@@ -73,10 +81,10 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
 static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_protocol) {
     hr_slice key;
     char accept[HR_WS_ACCEPT_LEN];
-    HR_ASSERT(hr_request_header(request, HR_NAME_WS_KEY, &key));
-    HR_ASSERT(hr_ws_accept(key, accept) == HR_OK);
     hr_status status = hr__head_begin(request->home, out, 101, request->session->style);
-    if (status == HR_OK) {
+    if (status == HR_OK && !is_tunnel(request)) {
+        HR_ASSERT(hr_request_header(request, HR_NAME_WS_KEY, &key));
+        HR_ASSERT(hr_ws_accept(key, accept) == HR_OK);
         status = hr_buf_appendf(out,
                                 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                                 "Sec-WebSocket-Accept: %.*s\r\n",

@@ -1,4 +1,5 @@
-#include "loop_private.h"
+/* A connection's life and input. */
+#include "conn_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,8 +14,8 @@
 
 static void on_ready(uv_poll_t *handle, int status, int events);
 
-/* Asks libuv for what is wanted now. A connection that neither reads nor waits still hears of a
- * hang-up, but for one whose peer has closed its half: that would be reported for ever. */
+/* A connection that neither reads nor waits still hears of a hang-up, but for one whose peer has
+ * closed its half: that would be reported for ever. */
 static void update_poll(hr_conn *conn) {
     int wanted = 0;
     if (!conn->paused && !conn->eof) {
@@ -36,6 +37,16 @@ static void update_poll(hr_conn *conn) {
     }
 }
 
+void hr__conn_update(hr_conn *conn) {
+    if (conn->kind == HR_CONN_STREAM) {
+        conn->carrier->want(conn);
+    } else {
+        update_poll(conn);
+    }
+}
+
+/* Beginnings. ---------------------------------------------------------------------------------- */
+
 hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const hr_conn_ops *ops) {
     HR_CHECK(loop, HR_LOOP_MAGIC);
     *conn = (hr_conn){.loop = loop, .ops = ops, .fd = fd};
@@ -50,19 +61,75 @@ hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const hr_conn_ops *
     return HR_OK;
 }
 
-static void drop_waiting(hr_conn *conn) {
-    if (conn->waiting != NULL) {
-        hr_buf_fini(conn->waiting);
-        free(conn->waiting);
-        conn->waiting = NULL;
+hr_status hr_conn_start_tls(hr_conn *conn, hr_tls *tls) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    HR_ASSERT(conn->kind == HR_CONN_SOCKET);
+    hr_loop *loop = conn->loop;
+    hr__tls *made = NULL;
+    hr_status status = loop->wire.bio == NULL ? hr__wire_init(&loop->wire) : HR_OK;
+    if (status == HR_OK) {
+        status = hr__tls_new(&loop->wire, tls, &made);
     }
+    if (status == HR_OK) {
+        conn->kind = HR_CONN_TLS;
+        conn->tls = made;
+    }
+    return status;
+}
+
+void hr_conn_open_stream(hr_conn *conn, hr_loop *loop, const hr_carrier *carrier,
+                         const hr_conn_ops *ops) {
+    HR_CHECK(loop, HR_LOOP_MAGIC);
+    *conn =
+        (hr_conn){.loop = loop, .ops = ops, .fd = -1, .kind = HR_CONN_STREAM, .carrier = carrier};
+    HR_MAGIC_SET(conn, HR_CONN_MAGIC);
+    hr_link_init(&conn->gone);
+}
+
+bool hr_conn_is_shaking(const hr_conn *conn) {
+    return conn->kind == HR_CONN_TLS && conn->tls->is_shaking;
+}
+
+hr_tls_version hr_conn_tls_version(const hr_conn *conn) {
+    return conn->kind == HR_CONN_TLS ? hr__tls_version(conn->tls) : HR_TLS_NO_VERSION;
+}
+
+bool hr_conn_tls_resumed(const hr_conn *conn) {
+    return conn->kind == HR_CONN_TLS && hr__tls_is_resumed(conn->tls);
+}
+
+bool hr_conn_is_h2(const hr_conn *conn) {
+    return conn->kind == HR_CONN_TLS && hr__tls_is_h2(conn->tls);
+}
+
+/* Ends. ---------------------------------------------------------------------------------------- */
+
+static void free_conn(hr_conn *conn) {
+    HR_MAGIC_CLEAR(conn);
+    conn->ops->on_free(conn);
 }
 
 static void on_poll_closed(uv_handle_t *handle) {
     hr_conn *conn;
     HR_CAST(hr_conn, conn, handle->data, HR_CONN_MAGIC);
-    HR_MAGIC_CLEAR(conn);
-    conn->ops->on_free(conn);
+    free_conn(conn);
+}
+
+void hr__conn_free_gone(hr_loop *loop) {
+    while (!hr_list_empty(&loop->gone)) {
+        hr_conn *conn = HR_CONTAINER_OF(loop->gone.next, hr_conn, gone);
+        HR_CHECK(conn, HR_CONN_MAGIC);
+        hr_link_remove(&conn->gone);
+        free_conn(conn);
+    }
+}
+
+static void close_socket(hr_conn *conn) {
+    uv_poll_stop(&conn->poll);
+    /* After uv_close has taken the handle out of epoll the number may be used again by anyone. */
+    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+    close(conn->fd);
+    conn->fd = -1;
 }
 
 void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
@@ -79,248 +146,57 @@ void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
         }
     }
     conn->reason = (uint8_t)reason;
-    uv_poll_stop(&conn->poll);
-    drop_waiting(conn);
+    hr__conn_drop_waiting(conn);
     if (conn->loop->corked == conn) {
         conn->loop->cork.len = conn->loop->cork_from;
     }
     conn->ops->on_close(conn, reason);
-    /* After uv_close has taken the handle out of epoll the number may be used again by anyone. */
-    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
-    close(conn->fd);
-    conn->fd = -1;
-}
-
-static ssize_t send_parts(hr_conn *conn, const struct iovec *parts, int count) {
-    ssize_t sent;
-    do {
-        if (count == 1) {
-            sent = send(conn->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
-        } else {
-            struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                                     .msg_iovlen = (size_t)count};
-            sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
-        }
-    } while (sent < 0 && errno == EINTR);
-    return sent;
-}
-
-/* taken: bytes, or a negative errno. */
-static hr_status judge_sent(hr_conn *conn, ssize_t taken, size_t *sent) {
-    if (taken >= 0) {
-        *sent = (size_t)taken;
-        return HR_OK;
-    }
-    if (taken == -EAGAIN || taken == -EWOULDBLOCK) {
-        return HR_OK;
-    }
-    if (hr_conn_is_open(conn)) {
-        hr_conn_close(conn, HR_CLOSE_RESET);
-    }
-    return HR_ECLOSED;
-}
-
-hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count, size_t *sent) {
-    HR_CHECK(conn, HR_CONN_MAGIC);
-    HR_ASSERT(conn->waiting == NULL && count > 0);
-    *sent = 0;
-    if (!hr_conn_is_open(conn)) {
-        return HR_ECLOSED;
-    }
-    ssize_t taken = send_parts(conn, parts, count);
-    return judge_sent(conn, taken >= 0 ? taken : -errno, sent);
-}
-
-/* Below this a system call each is as good. */
-#define RING_COUNT_MIN 4u
-
-/* Makes what it can of sends by the loop's ring; returns how many, from the first. */
-static unsigned send_by_ring(hr_loop *loop, hr__ring_send *sends, unsigned count) {
-    if (loop->ring == NULL || count < RING_COUNT_MIN) {
-        return 0;
-    }
-    unsigned done = hr__ring_send_all(loop->ring, sends, count);
-    if (done < count) {
-        hr__loop_close_ring(loop);
-    }
-    return done;
-}
-
-void hr_conn_write_many(hr_loop *loop, hr_send *sends, unsigned count, const struct iovec *parts,
-                        int part_count) {
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                                   .msg_iovlen = (size_t)part_count};
-    hr__ring_send ring_sends[HR_SEND_COUNT_MAX];
-    HR_ASSERT(count <= HR_SEND_COUNT_MAX && part_count > 0);
-    for (unsigned i = 0; i < count; i++) {
-        const hr_conn *conn = sends[i].conn;
-        HR_CHECK(conn, HR_CONN_MAGIC);
-        HR_ASSERT(conn->waiting == NULL && !conn->is_gathered && conn->loop == loop);
-        /* A closed one's fd is -1, which is an error like any other. */
-        ring_sends[i] = (hr__ring_send){.fd = conn->fd,
-                                        .bytes = parts->iov_base,
-                                        .len = parts->iov_len,
-                                        .message = part_count > 1 ? &message : NULL};
-    }
-    unsigned done = send_by_ring(loop, ring_sends, count);
-    for (unsigned i = 0; i < count; i++) {
-        hr_send *send = &sends[i];
-        send->sent = 0;
-        send->status = i < done ? judge_sent(send->conn, ring_sends[i].result, &send->sent)
-                                : hr_conn_write_some(send->conn, parts, part_count, &send->sent);
-    }
-}
-
-hr_status hr_conn_keep(hr_conn *conn, const char *bytes, size_t len) {
-    HR_CHECK(conn, HR_CONN_MAGIC);
-    if (!hr_conn_is_open(conn)) {
-        return HR_ECLOSED;
-    }
-    if (conn->waiting == NULL) {
-        conn->waiting = calloc(1, sizeof *conn->waiting);
-        conn->progress_ms = hr_loop_now_ms(conn->loop);
-    }
-    if (conn->waiting == NULL || hr_buf_append(conn->waiting, bytes, len) != HR_OK) {
-        hr_conn_close(conn, HR_CLOSE_LIMIT);
-        return HR_ECLOSED;
-    }
-    update_poll(conn);
-    return HR_OK;
-}
-
-static hr_status write_now(hr_conn *conn, const char *bytes, size_t len) {
-    size_t sent = 0;
-    if (conn->waiting == NULL) {
-        struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
-        hr_status status = hr_conn_write_some(conn, &part, 1, &sent);
-        if (status != HR_OK || sent == len) {
-            return status;
-        }
-    }
-    return hr_conn_keep(conn, bytes + sent, len - sent);
-}
-
-/* What of the cork is the output of the connection whose input is being handled. */
-static size_t corked_len(const hr_loop *loop) { return loop->cork.len - loop->cork_from; }
-
-hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len) {
-    HR_CHECK(conn, HR_CONN_MAGIC);
-    if (!hr_conn_is_open(conn)) {
-        return HR_ECLOSED;
-    }
-    if (len == 0) {
-        return HR_OK;
-    }
-    hr_loop *loop = conn->loop;
-    if (loop->corked == conn && len < HR_LOOP_READ_LEN) {
-        if (corked_len(loop) >= HR_LOOP_READ_LEN) {
-            hr_conn_uncork(conn);
-        }
-        if (hr_conn_is_open(conn) && hr_buf_append(&loop->cork, bytes, len) == HR_OK) {
-            return HR_OK;
-        }
-    }
-    hr_conn_uncork(conn);
-    return hr_conn_is_open(conn) ? write_now(conn, bytes, len) : HR_ECLOSED;
-}
-
-void hr_conn_uncork(hr_conn *conn) {
-    HR_CHECK(conn, HR_CONN_MAGIC);
-    hr_loop *loop = conn->loop;
-    if (conn->is_gathered) {
-        hr__conn_flush(loop);
-    }
-    if (loop->corked == conn && corked_len(loop) > 0 && hr_conn_is_open(conn)) {
-        size_t len = corked_len(loop);
-        loop->cork.len = loop->cork_from;
-        (void)write_now(conn, loop->cork.data + loop->cork_from, len);
-    }
-}
-
-/* What is gathered is copied out first: a connection that ends by it may have more ended. */
-void hr__conn_flush(hr_loop *loop) {
-    hr__gathered gathered[HR_SEND_COUNT_MAX];
-    hr__ring_send sends[HR_SEND_COUNT_MAX];
-    unsigned count = loop->gathered_count;
-    loop->gathered_count = 0;
-    for (unsigned i = 0; i < count; i++) {
-        gathered[i] = loop->gathered[i];
-        gathered[i].conn->is_gathered = false;
-        sends[i] = (hr__ring_send){.fd = gathered[i].conn->fd,
-                                   .bytes = loop->cork.data + gathered[i].at,
-                                   .len = gathered[i].len};
-    }
-    unsigned done = send_by_ring(loop, sends, count);
-    for (unsigned i = 0; i < count; i++) {
-        hr_conn *conn = gathered[i].conn;
-        const char *bytes = loop->cork.data + gathered[i].at;
-        size_t sent = 0;
-        if (i >= done) {
-            (void)write_now(conn, bytes, gathered[i].len);
-        } else if (judge_sent(conn, sends[i].result, &sent) == HR_OK && sent < gathered[i].len) {
-            (void)hr_conn_keep(conn, bytes + sent, gathered[i].len - sent);
-        }
-    }
-    if (loop->corked == NULL) {
-        loop->cork.len = 0;
-        loop->cork_from = 0;
-    }
-}
-
-/* Begins to gather conn's output. If the last that was gathered is its own, that goes on. */
-static void begin_cork(hr_conn *conn) {
-    hr_loop *loop = conn->loop;
-    HR_ASSERT(loop->corked == NULL);
-    if (conn->is_gathered && loop->gathered[loop->gathered_count - 1].conn != conn) {
-        hr__conn_flush(loop); /* a socket must not be sent to twice at once */
-    }
-    loop->cork_from = loop->cork.len;
-    if (conn->is_gathered) {
-        loop->cork_from = loop->gathered[--loop->gathered_count].at;
-        conn->is_gathered = false;
-    }
-    loop->corked = conn;
-}
-
-/* With a ring the output waits for that of others, to be sent with it when all input of this turn
- * has been handled. */
-static void end_cork(hr_conn *conn) {
-    hr_loop *loop = conn->loop;
-    size_t len = corked_len(loop);
-    bool is_gathered = loop->ring != NULL && len > 0 && len <= HR_LOOP_READ_LEN &&
-                       hr_conn_is_open(conn) && conn->waiting == NULL;
-    if (!is_gathered) {
-        hr_conn_uncork(conn);
-        loop->cork.len = loop->cork_from;
-    } else {
-        loop->gathered[loop->gathered_count++] = (hr__gathered){conn, loop->cork_from, len};
-        conn->is_gathered = true;
-    }
-    loop->corked = NULL;
-    if (loop->gathered_count == 0 || loop->gathered_count == HR_SEND_COUNT_MAX ||
-        loop->cork.len >= HR_GATHER_LEN_MAX) {
-        hr__conn_flush(loop);
+    switch ((hr_conn_kind)conn->kind) {
+    case HR_CONN_TLS:
+        hr__tls_free(&conn->tls);
+        close_socket(conn);
+        return;
+    case HR_CONN_SOCKET: close_socket(conn); return;
+    case HR_CONN_STREAM:
+        conn->carrier->close(conn, reason);
+        hr_list_push_back(&conn->loop->gone, &conn->gone);
+        return;
     }
 }
 
 void hr_conn_pause(hr_conn *conn) {
     conn->paused = true;
     if (hr_conn_is_open(conn)) {
-        update_poll(conn);
+        hr__conn_update(conn);
     }
 }
 
 void hr_conn_resume(hr_conn *conn) {
     conn->paused = false;
     if (hr_conn_is_open(conn)) {
-        update_poll(conn);
+        hr__conn_update(conn);
     }
+}
+
+/* Says goodbye in TLS's own words. False: they wait for the kernel, or the connection is gone. */
+static bool is_tls_over(hr_conn *conn) {
+    size_t from = conn->loop->wire.out.len;
+    hr__tls_bye(conn->tls);
+    return hr__conn_send_sealed(conn, from) == HR_OK && conn->waiting == NULL;
 }
 
 /* Our half is closed when nothing of our output is left with us. */
 static void begin_linger(hr_conn *conn) {
+    if (conn->kind == HR_CONN_TLS && !is_tls_over(conn)) {
+        return; /* it goes on when they have been taken */
+    }
     conn->lingering = true;
-    if (shutdown(conn->fd, SHUT_WR) != 0 || conn->eof) {
+    if (conn->kind == HR_CONN_STREAM) {
+        conn->carrier->end(conn);
+    } else if (shutdown(conn->fd, SHUT_WR) != 0) {
+        conn->eof = true;
+    }
+    if (conn->eof) {
         hr_conn_close(conn, (hr_close_reason)conn->finishing);
         return;
     }
@@ -339,27 +215,13 @@ void hr_conn_finish(hr_conn *conn, hr_close_reason reason) {
     }
 }
 
-static void flush_waiting(hr_conn *conn) {
-    hr_buf *waiting = conn->waiting;
-    if (waiting->len > 0) {
-        struct iovec part = {.iov_base = waiting->data, .iov_len = waiting->len};
-        ssize_t sent = send_parts(conn, &part, 1);
-        if (sent < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                hr_conn_close(conn, HR_CLOSE_RESET);
-            }
-            return;
-        }
-        if (sent > 0) {
-            conn->progress_ms = hr_loop_now_ms(conn->loop);
-        }
-        hr_buf_consume(waiting, (size_t)sent);
-        if (waiting->len > 0) {
-            return;
-        }
+void hr_conn_has_room(hr_conn *conn) {
+    HR_CHECK(conn, HR_CONN_MAGIC);
+    if (!hr_conn_is_open(conn) || conn->waiting == NULL || !hr__conn_send_waiting(conn)) {
+        return;
     }
-    drop_waiting(conn);
-    update_poll(conn);
+    hr__conn_drop_waiting(conn);
+    hr__conn_update(conn);
     if (conn->finishing != HR_CLOSE_NONE) {
         begin_linger(conn);
         return;
@@ -367,14 +229,111 @@ static void flush_waiting(hr_conn *conn) {
     conn->ops->on_drained(conn);
 }
 
-static void handle_input(hr_conn *conn, ssize_t got) {
+/* Input. --------------------------------------------------------------------------------------- */
+
+static void hand_over(hr_conn *conn, char *bytes, size_t len) {
+    hr__conn_begin_cork(conn);
+    conn->ops->on_read(conn, bytes, len);
+    hr__conn_end_cork(conn);
+}
+
+/* The peer has closed its half. */
+static void end_input(hr_conn *conn) {
+    conn->eof = true;
+    update_poll(conn);
+    if (conn->lingering) {
+        hr_conn_close(conn, (hr_close_reason)conn->finishing);
+    } else if (conn->finishing == HR_CLOSE_NONE) {
+        conn->ops->on_eof(conn);
+    }
+}
+
+/* Sends what OpenSSL has to say by itself: its part of a handshake, an alert, a new key. */
+static void send_own(hr_conn *conn, size_t from) {
+    if (hr_conn_is_open(conn)) {
+        (void)hr__conn_send_sealed(conn, from);
+    }
+}
+
+/* A peer that speaks no TLS is answered in the clear. */
+static void go_plain(hr_conn *conn, char *bytes, size_t len) {
+    hr__tls_free(&conn->tls);
+    conn->kind = HR_CONN_SOCKET;
+    conn->ops->on_handshake(conn, HR_TLS_PLAIN_TEXT);
+    if (hr_conn_is_open(conn) && conn->finishing == HR_CLOSE_NONE) {
+        hand_over(conn, bytes, len);
+    }
+}
+
+/* Goes on with the handshake; true when the connection is open for data. */
+static bool shake(hr_conn *conn) {
     hr_loop *loop = conn->loop;
+    size_t from = loop->wire.out.len;
+    bool is_over = hr__tls_shake(conn->tls, &loop->wire);
+    send_own(conn, from);
+    if (!is_over || !hr_conn_is_open(conn)) {
+        return false;
+    }
+    hr_tls_outcome outcome = (hr_tls_outcome)conn->tls->outcome;
+    conn->ops->on_handshake(conn, outcome);
+    return hr_conn_is_open(conn) && outcome == HR_TLS_COMPLETED;
+}
+
+/* Opens record by record what has come. What it answers on the way is gathered as one. */
+static void open_records(hr_conn *conn) {
+    hr_loop *loop = conn->loop;
+    size_t from = loop->wire.out.len;
+    hr__tls_opened opened = HR__TLS_EMPTY;
+    hr__conn_begin_cork(conn);
+    do {
+        hr_slice plain = {NULL, 0};
+        opened = hr__tls_open(conn->tls, &loop->wire, &plain);
+        if (loop->wire.out.len > from) {
+            send_own(conn, from);
+        }
+        if (opened == HR__TLS_OPENED && hr_conn_is_open(conn) && !conn->lingering) {
+            conn->ops->on_read(conn, loop->wire.plain, plain.len);
+        }
+    } while (opened == HR__TLS_OPENED && hr_conn_is_open(conn));
+    hr__conn_end_cork(conn);
+    if (!hr_conn_is_open(conn)) {
+        return;
+    }
+    if (opened == HR__TLS_END && !conn->eof) {
+        end_input(conn);
+    } else if (opened == HR__TLS_BROKEN) {
+        hr_conn_close(conn, HR_CLOSE_RESET);
+    }
+}
+
+static void handle_sealed(hr_conn *conn, char *bytes, size_t len) {
+    hr__tls *tls = conn->tls;
+    hr_loop *loop = conn->loop;
+    if (!tls->is_begun && !hr__tls_is_hello(bytes, len)) {
+        go_plain(conn, bytes, len);
+        return;
+    }
+    tls->is_begun = true;
+    loop->wire.in = (hr_slice){bytes, len};
+    if (tls->is_shaking) {
+        loop->shaken_count++;
+    }
+    if (!tls->is_shaking || shake(conn)) {
+        open_records(conn);
+    }
+    loop->wire.in = (hr_slice){NULL, 0};
+}
+
+static void handle_input(hr_conn *conn, size_t got) {
+    char *bytes = conn->loop->read_buffer;
     if (conn->lingering) {
         return;
     }
-    begin_cork(conn);
-    conn->ops->on_read(conn, loop->read_buffer, (size_t)got);
-    end_cork(conn);
+    if (conn->kind == HR_CONN_TLS) {
+        handle_sealed(conn, bytes, got);
+    } else {
+        hand_over(conn, bytes, got);
+    }
 }
 
 static void read_input(hr_conn *conn) {
@@ -382,7 +341,7 @@ static void read_input(hr_conn *conn) {
     for (unsigned i = 0; i < count_max && hr_conn_is_open(conn) && !conn->paused; i++) {
         ssize_t got = recv(conn->fd, conn->loop->read_buffer, HR_LOOP_READ_LEN, 0);
         if (got > 0) {
-            handle_input(conn, got);
+            handle_input(conn, (size_t)got);
             if ((size_t)got < HR_LOOP_READ_LEN) {
                 return; /* the socket is empty; what comes later is reported again */
             }
@@ -396,17 +355,17 @@ static void read_input(hr_conn *conn) {
         }
         if (got < 0) {
             hr_conn_close(conn, HR_CLOSE_RESET);
-            return;
-        }
-        conn->eof = true;
-        update_poll(conn);
-        if (conn->lingering) {
-            hr_conn_close(conn, (hr_close_reason)conn->finishing);
-        } else if (conn->finishing == HR_CLOSE_NONE) {
-            conn->ops->on_eof(conn);
+        } else {
+            end_input(conn);
         }
         return;
     }
+}
+
+/* Whether conn's handshake must wait for the next turn. The kernel reports it again then, behind
+ * others. */
+static bool must_wait(const hr_conn *conn) {
+    return hr_conn_is_shaking(conn) && conn->loop->shaken_count >= conn->loop->shaken_count_max;
 }
 
 static void on_ready(uv_poll_t *handle, int status, int events) {
@@ -417,9 +376,9 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
         return;
     }
     if ((events & UV_WRITABLE) != 0 && conn->waiting != NULL) {
-        flush_waiting(conn);
+        hr_conn_has_room(conn);
     }
-    if (hr_conn_is_open(conn) && (events & UV_READABLE) != 0 && !conn->paused) {
+    if (hr_conn_is_open(conn) && (events & UV_READABLE) != 0 && !conn->paused && !must_wait(conn)) {
         read_input(conn);
     }
     if (hr_conn_is_open(conn) && (events & UV_DISCONNECT) != 0 && conn->paused && !conn->eof) {

@@ -90,6 +90,7 @@ static void on_prepare(uv_prepare_t *handle) {
     hr_loop *loop;
     HR_CAST(hr_loop, loop, handle->data, HR_LOOP_MAGIC);
     run_turn(loop);
+    hr__conn_free_gone(loop);
     loop->is_time_known = false;
     if (atomic_load_explicit(&loop->wake_pending, memory_order_relaxed)) {
         uv_async_send(&loop->async);
@@ -101,6 +102,8 @@ static void on_check(uv_check_t *handle) {
     HR_CAST(hr_loop, loop, handle->data, HR_LOOP_MAGIC);
     hr__conn_flush(loop);
     run_turn(loop);
+    hr__conn_free_gone(loop);
+    loop->shaken_count = 0;
 }
 
 static void on_ticker(uv_timer_t *handle) {
@@ -139,7 +142,11 @@ hr_status hr_loop_new(unsigned index, hr_loop_fn *turn, void *context, hr_loop *
     if (posix_memalign((void **)&loop, 64, sizeof *loop) != 0) {
         return HR_ENOMEM;
     }
-    *loop = (hr_loop){.index = index, .turn = turn, .turn_context = context};
+    *loop = (hr_loop){.index = index,
+                      .turn = turn,
+                      .turn_context = context,
+                      .shaken_count_max = HR_HANDSHAKE_COUNT};
+    hr_link_init(&loop->gone);
     HR_MAGIC_SET(loop, HR_LOOP_MAGIC);
     loop->read_buffer = malloc(HR_LOOP_READ_LEN);
     int code = loop->read_buffer == NULL ? UV_ENOMEM : uv_loop_init(&loop->uv);
@@ -167,6 +174,12 @@ void hr_loop_use_ring(hr_loop *loop) {
     loop->uses_ring = true;
 }
 
+void hr_loop_set_handshakes(hr_loop *loop, unsigned count) {
+    HR_CHECK(loop, HR_LOOP_MAGIC);
+    HR_ASSERT(!loop->started && count > 0);
+    loop->shaken_count_max = count;
+}
+
 bool hr_loop_has_ring(const hr_loop *loop) {
     return atomic_load_explicit(&loop->has_ring, memory_order_relaxed);
 }
@@ -192,6 +205,7 @@ static void *run_thread(void *context) {
     uv_update_time(&loop->uv);
     HR_ASSERT(uv_timer_again(&loop->ticker) == 0);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    hr__conn_free_gone(loop);
     hr__loop_close_ring(loop);
     return NULL;
 }
@@ -233,6 +247,7 @@ void hr_loop_free(hr_loop **handle) {
     HR_ASSERT(uv_loop_close(&loop->uv) == 0);
     HR_MAGIC_CLEAR(loop);
     hr_buf_fini(&loop->cork);
+    hr__wire_fini(&loop->wire);
     free(loop->read_buffer);
     free(loop);
 }

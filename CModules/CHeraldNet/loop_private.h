@@ -4,6 +4,7 @@
 
 #include "CHeraldNet.h"
 #include "ring.h"
+#include "tls.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -59,6 +60,10 @@ struct hr_loop {
     _Atomic bool has_ring; /* read by any thread */
     hr__ring *ring;        /* of the thread; NULL: none */
     char *read_buffer;
+    hr__wire wire;         /* of TLS; made with the first such connection */
+    unsigned shaken_count; /* handshakes that were gone on with in this turn */
+    unsigned shaken_count_max;
+    hr_link gone; /* streams that have ended */
     /* Written by other threads; on a line of their own, away from what each turn uses. */
     _Alignas(64) _Atomic(hr__letter *) mailbox;
     _Atomic bool wake_pending;
@@ -67,6 +72,8 @@ struct hr_loop {
 
 /* Sends what is gathered. */
 void hr__conn_flush(hr_loop *loop);
+/* Frees the streams that have ended. */
+void hr__conn_free_gone(hr_loop *loop);
 /* For good. On the loop's thread. */
 void hr__loop_close_ring(hr_loop *loop);
 

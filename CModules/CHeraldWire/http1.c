@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define EMPTY_LINES_MAX 8      /* RFC 9112 §2.2 asks for one; a peer must not send them forever */
+#define PREFACE_LEN 24         /* PRI * HTTP/2.0 CRLF CRLF SM CRLF CRLF */
 #define CHUNK_LINE_FREE 18     /* 16 hex digits and CRLF; a longer size line counts as head */
 #define BODY_RESERVE_MAX 16384 /* what a claimed length alone is worth in memory */
 
@@ -260,8 +261,6 @@ static hr_http1_result fail_as(hr_http1 *http, llhttp_errno_t error, const char 
         return hr_http1_method(http) == HR_HTTP_OTHER
                    ? hr__http1_fail(http, HR_FAULT_METHOD, "method is not implemented")
                    : hr__http1_fail(http, HR_FAULT_REQUEST_LINE, "request line is malformed");
-    case HPE_PAUSED_H2_UPGRADE:
-        return hr__http1_fail(http, HR_FAULT_VERSION, "HTTP version is not 1.0 or 1.1");
     case HPE_INVALID_VERSION:
         if (has_other_version(http)) {
             return hr__http1_fail(http, HR_FAULT_VERSION, "HTTP version is not 1.0 or 1.1");
@@ -363,6 +362,12 @@ static hr_http1_result feed_head(hr_http1 *http, const char *bytes, size_t len, 
     if (error == HPE_PAUSED) {
         HR_ASSERT(http->paused == HTTP1_PAUSE_HEAD);
         return hr__http1_judge_head(http) ? begin_body(http) : HR_HTTP1_FAIL;
+    }
+    if (error == HPE_PAUSED_H2_UPGRADE) {
+        /* llhttp has seen the whole preface; whether it stands on its last byte or behind it is
+         * llhttp's own affair. */
+        *used += PREFACE_LEN - http->head.len;
+        return HR_HTTP1_H2;
     }
     if (error != HPE_OK) {
         return fail_as(http, error, input + taken, left - taken);

@@ -19,6 +19,8 @@ struct Server: ServiceLifecycle.Service {
     private let hub: Hub
     private let service: Service
     private let port: UInt16
+    private let tls: TLSKeeper?
+    private let tlsPort: UInt16?
     private let drained: AsyncStream<Void>
 
     /// Makes the log and the hub, and listens. Throws ``StartFailure``.
@@ -40,9 +42,23 @@ struct Server: ServiceLifecycle.Service {
         } catch {
             throw StartFailure(description: "cannot listen on \(settings.listen): \(error)")
         }
+        (tls, tlsPort) = try Self.listenSecurely(hub, settings, logger)
         service = Service(
             hub: hub, engine: MemoryEngine(hub: hub), settings: settings, loopCount: plan.hub.loopCount,
             onDrained: { drainEnd.finish() })
+    }
+
+    /// Reads the certificates and listens for TLS, if that is wanted.
+    private static func listenSecurely(
+        _ hub: Hub, _ settings: ServerSettings, _ logger: Logger
+    ) throws(StartFailure) -> (TLSKeeper?, UInt16?) {
+        guard let address = settings.tlsListen else { return (nil, nil) }
+        do throws(CoreFault) {
+            let keeper = try TLSKeeper(settings, hub, logger)
+            return (keeper, try hub.listenSecurely(host: address.host, port: address.port))
+        } catch {
+            throw StartFailure(description: "cannot listen for TLS on \(address): \(error)")
+        }
     }
 
     /// Serves until the group shuts down, then drains.
@@ -54,7 +70,13 @@ struct Server: ServiceLifecycle.Service {
         }
         await firstProof()
         announce()
-        try? await gracefulShutdown()
+        await withTaskGroup(of: Void.self) { group in
+            if let tls {
+                group.addTask { await tls.watch() }
+            }
+            try? await gracefulShutdown()
+            group.cancelAll()
+        }
         await drain()
         hub.stop()
     }
@@ -69,14 +91,18 @@ struct Server: ServiceLifecycle.Service {
 
     /// The one line on standard output, for whoever waits for it; it is written through at once.
     private func announce() {
-        let host = settings.listen.isIPv6 ? "[\(settings.listen.host)]" : settings.listen.host
-        FileDescriptorSink(descriptor: 1).write(line: Array("herald: listening on http://\(host):\(port)\n".utf8))
-        logger.info(
-            "listening",
-            metadata: [
-                "host": "\(settings.listen.host)", "port": "\(port)", "epoch": "\(hub.log.head.epochText)",
-                "loops": "\(service.loopCount)", "io-uring": "\(hub.hasIOUring)", "version": "\(ServerRunner.version)",
-            ])
+        var line = "herald: listening on http://\(settings.listen.with(port: port))"
+        var metadata: Logger.Metadata = [
+            "host": "\(settings.listen.host)", "port": "\(port)", "epoch": "\(hub.log.head.epochText)",
+            "loops": "\(service.loopCount)", "io-uring": "\(hub.hasIOUring)", "version": "\(ServerRunner.version)",
+        ]
+        if let address = settings.tlsListen, let tlsPort {
+            line += " and https://\(address.with(port: tlsPort))"
+            metadata["tls-host"] = "\(address.host)"
+            metadata["tls-port"] = "\(tlsPort)"
+        }
+        FileDescriptorSink(descriptor: 1).write(line: Array("\(line)\n".utf8))
+        logger.info("listening", metadata: metadata)
     }
 
     /// Ends all sessions in order; what is left a second after the drain's time is cut by the stop.
@@ -167,11 +193,14 @@ struct ServerPlan {
             warnings.append("loops: \(settings.loops) is more than can be used; there are \(hub.loopCount)")
         }
         hub.usesIOUring = settings.ioUring
+        hub.handshakesPerTurn = UInt32(clamping: settings.tlsHandshakes)
         hub.connectionCount = UInt32(clamping: settings.maxConnections)
         hub.headLength = UInt32(clamping: settings.maxHead)
         hub.bodyLength = UInt64(clamping: settings.maxBody)
         hub.messageLength = UInt64(clamping: settings.maxMessage)
         hub.filtersPerReader = UInt32(clamping: settings.maxFiltersPerConnection)
+        hub.http2Streams = UInt32(clamping: settings.maxHTTP2Streams)
+        hub.http2Allowance = UInt32(clamping: settings.http2FrameAllowance)
         hub.requestTimeout = UInt32(clamping: settings.requestTimeout.milliseconds)
         hub.idleTimeout = UInt32(clamping: settings.idleTimeout.milliseconds)
         hub.writeTimeout = UInt32(clamping: settings.writeTimeout.milliseconds)

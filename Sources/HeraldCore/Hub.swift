@@ -51,9 +51,25 @@ public final class Hub: Sendable {
 
     /// Binds a numeric address; port 0 lets the system choose. Returns the port. Throws why it cannot.
     public func listen(host: String, port: UInt16) throws(CoreFault) -> UInt16 {
+        try listen(.HR_LISTEN_PLAIN, host, port)
+    }
+
+    /// Binds a numeric address for clients that begin with TLS, which needs ``use(_:)`` before. Otherwise as
+    /// ``listen(host:port:)``.
+    public func listenSecurely(host: String, port: UInt16) throws(CoreFault) -> UInt16 {
+        try listen(.HR_LISTEN_TLS, host, port)
+    }
+
+    private func listen(_ kind: hr_listener_kind, _ host: String, _ port: UInt16) throws(CoreFault) -> UInt16 {
         var bound: UInt16 = 0
-        try CoreFault.check(unsafe hr_hub_listen(handle, host, port, &bound))
+        try CoreFault.check(unsafe hr_hub_listen(handle, kind, host, port, &bound))
         return bound
+    }
+
+    /// Has connections begin TLS by `identity` from now on; those that are there keep what they have. Any thread once
+    /// started.
+    public func use(_ identity: TLSIdentity) throws(CoreFault) {
+        try CoreFault.check(unsafe hr_hub_set_tls(handle, identity.handle))
     }
 
     /// Starts the loops and accepts connections, whose requests go to `handler` until the hub has stopped.

@@ -32,6 +32,12 @@ public struct HubConfiguration: Sendable {
     public var drainTimeout: UInt32 = 10_000
     /// Whether the fan-out uses io_uring where the kernel has it to give.
     public var usesIOUring = true
+    /// The number of TLS handshakes a loop goes on with before its other connections have their turn.
+    public var handshakesPerTurn: UInt32 = 4
+    /// The number of streams an HTTP/2 connection may have at a time.
+    public var http2Streams: UInt32 = 256
+    /// The number of frames that only make work which an HTTP/2 client may send at once; a tenth comes back each second.
+    public var http2Allowance: UInt32 = 1000
     /// What the `Server` header says.
     public var serverName = "herald"
 
@@ -47,7 +53,8 @@ public struct HubConfiguration: Sendable {
                 message_len_max: messageLength, filters_per_reader_max: filtersPerReader,
                 request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
                 heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
-                uses_io_uring: usesIOUring, server_name: name)
+                uses_io_uring: usesIOUring, handshakes_per_turn: max(handshakesPerTurn, 1),
+                h2_streams_max: http2Streams, h2_allowance: http2Allowance, server_name: name)
             return unsafe body(&core)
         }
     }

@@ -11,6 +11,23 @@ public struct HubStatistics: Sendable, Hashable {
     public var acceptFailures = [UInt64](repeating: 0, count: Self.acceptFailureNames.count)
     /// Connections that ended, by ``closeReasonNames``.
     public var closed = [UInt64](repeating: 0, count: Self.closeReasonNames.count)
+    /// Connections by what they speak, by ``protocolNames``. Gauges.
+    public var protocols = [UInt64](repeating: 0, count: Self.protocolNames.count)
+    /// TLS handshakes that are over: for each of ``tlsVersionNames`` by ``tlsOutcomeNames``.
+    public var handshakes = [[UInt64]](
+        repeating: [UInt64](repeating: 0, count: Self.tlsOutcomeNames.count), count: Self.tlsVersionNames.count)
+    /// TLS handshakes that took up an earlier session, by ``tlsVersionNames``.
+    public var handshakesResumed = [UInt64](repeating: 0, count: Self.tlsVersionNames.count)
+    /// Streams of HTTP/2 that are open. Gauge.
+    public var http2Streams: UInt64 = 0
+    /// Streams of HTTP/2 that were opened.
+    public var http2StreamsOpened: UInt64 = 0
+    /// Streams of HTTP/2 that were refused by a limit or a drain.
+    public var http2StreamsRefused: UInt64 = 0
+    /// Streams of HTTP/2 that the client reset.
+    public var http2StreamsReset: UInt64 = 0
+    /// Connections of HTTP/2 that were cut because the client sent too many frames that only make work.
+    public var http2Floods: UInt64 = 0
     /// Long-polls that are held. Gauge.
     public var heldRequests: UInt64 = 0
     /// Answers by the first digit of their status, 1 first.
@@ -42,6 +59,16 @@ public struct HubStatistics: Sendable, Hashable {
         acceptFailures = numbers(core.accept_failures)
         // The first reason stands for connections that are open.
         closed = Array(numbers(core.closed).dropFirst())
+        protocols = numbers(core.protocols)
+        let outcomes = numbers(core.handshakes)
+        let width = Self.tlsOutcomeNames.count
+        handshakes = stride(from: 0, to: outcomes.count, by: width).map { Array(outcomes[$0..<$0 + width]) }
+        handshakesResumed = numbers(core.handshakes_resumed)
+        http2Streams = core.h2_streams
+        http2StreamsOpened = core.h2_streams_opened
+        http2StreamsRefused = core.h2_streams_refused
+        http2StreamsReset = core.h2_streams_reset
+        http2Floods = core.h2_floods
         heldRequests = core.held_requests
         answers = numbers(core.answers)
         // The first fault stands for requests without one.
@@ -64,6 +91,22 @@ public struct HubStatistics: Sendable, Hashable {
     /// Why connections ended.
     public static let closeReasonNames = [
         "peer", "reset", "done", "protocol", "idle", "timeout", "unresponsive", "slow", "limit", "drain",
+        "handshake",
+    ]
+
+    /// What connections speak, and whether with TLS.
+    public static let protocolNames = [
+        (name: "http/1.1", isSecure: false), (name: "h2", isSecure: false), (name: "http/1.1", isSecure: true),
+        (name: "h2", isSecure: true),
+    ]
+
+    /// The versions that handshakes agreed on; the first stands for none.
+    public static let tlsVersionNames = ["none", "TLSv1.2", "TLSv1.3"]
+
+    /// What became of handshakes.
+    public static let tlsOutcomeNames = [
+        "completed", "plain_text", "version", "cipher", "protocol", "client_certificate", "refused", "left", "timeout",
+        "other",
     ]
 
     /// Why the parser refused requests.

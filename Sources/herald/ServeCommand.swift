@@ -19,6 +19,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "Listening")
     var listening: ListeningOptions
 
+    @OptionGroup(title: "TLS")
+    var tls: TLSOptions
+
     @OptionGroup(title: "Retention")
     var retention: RetentionOptions
 
@@ -46,9 +49,10 @@ struct ServeCommand: AsyncParsableCommand {
     /// The values given as flags, by the settings' keys.
     var given: [String: [String]] {
         let groups = [
-            listening.given, retention.given, limits.given, times.given, publishing.given, logging.given,
+            listening.given, tls.given, retention.given, limits.given, times.given, publishing.given, logging.given,
         ]
-        var given: [String: [String]] = retention.rules.isEmpty ? [:] : ["rules": retention.rules]
+        var given = ["rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys]
+            .filter { !$0.value.isEmpty }
         for (key, value) in groups.joined() {
             given[key] = value.map { [$0] }
         }
@@ -131,6 +135,33 @@ struct ListeningOptions: ParsableArguments {
     }
 }
 
+struct TLSOptions: ParsableArguments {
+    @Option(help: .setting("tls-listen"))
+    var tlsListen: String?
+
+    @Option(name: .customLong("tls-certificate"), help: .setting("tls-certificate"))
+    var certificates: [String] = []
+
+    @Option(name: .customLong("tls-key"), help: .setting("tls-key"))
+    var keys: [String] = []
+
+    @Option(help: .setting("tls-client-ca"))
+    var tlsClientCa: String?
+
+    @Option(help: .setting("tls-min-version"))
+    var tlsMinVersion: String?
+
+    @Option(help: .setting("tls-handshakes"))
+    var tlsHandshakes: String?
+
+    var given: [String: String?] {
+        [
+            "tls-listen": tlsListen, "tls-client-ca": tlsClientCa, "tls-min-version": tlsMinVersion,
+            "tls-handshakes": tlsHandshakes,
+        ]
+    }
+}
+
 struct RetentionOptions: ParsableArguments {
     @Option(help: .setting("retain-events"))
     var retainEvents: String?
@@ -180,6 +211,12 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("max-message"))
     var maxMessage: String?
 
+    @Option(name: .customLong("max-http2-streams"), help: .setting("max-http2-streams"))
+    var maxHTTP2Streams: String?
+
+    @Option(name: .customLong("http2-frame-allowance"), help: .setting("http2-frame-allowance"))
+    var http2FrameAllowance: String?
+
     @Option(help: .setting("max-batch"))
     var maxBatch: String?
 
@@ -187,7 +224,8 @@ struct LimitOptions: ParsableArguments {
         [
             "max-topics": maxTopics, "max-filters": maxFilters, "max-filters-per-connection": maxFiltersPerConnection,
             "max-connections": maxConnections, "max-body": maxBody, "max-head": maxHead, "max-message": maxMessage,
-            "max-batch": maxBatch,
+            "max-batch": maxBatch, "max-http2-streams": maxHTTP2Streams,
+            "http2-frame-allowance": http2FrameAllowance,
         ]
     }
 }

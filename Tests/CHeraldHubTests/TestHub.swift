@@ -15,6 +15,8 @@ final class TestHub: @unchecked Sendable {
     struct Options {
         var loops: UInt32 = 1
         var ioUring = true
+        var streams: UInt32 = 100
+        var allowance: UInt32 = 100
         var retainCount: UInt32 = 1000
         var memory: UInt64 = 64 << 20
         var windowCount: UInt32 = 1024
@@ -61,13 +63,16 @@ final class TestHub: @unchecked Sendable {
         config.heartbeat_ms = options.heartbeat
         config.sse_retry_ms = 2_000
         config.drain_timeout_ms = options.drainTimeout
+        config.handshakes_per_turn = 4
+        config.h2_streams_max = options.streams
+        config.h2_allowance = options.allowance
         config.server_name = slice("test")
         var handler = hr_hub_handler()
         handler.context = Unmanaged.passUnretained(self).toOpaque()
         handler.on_request = { request, context in TestHub.from(context).handle(request) }
         handler.on_drained = { context in TestHub.from(context).drained.store(true, ordering: .releasing) }
         try check(hr_hub_new(&config, &handler, log, &hub))
-        try check(hr_hub_listen(hub, "127.0.0.1", 0, &port))
+        try check(hr_hub_listen(hub, .HR_LISTEN_PLAIN, "127.0.0.1", 0, &port))
         try check(hr_hub_start(hub))
     }
 

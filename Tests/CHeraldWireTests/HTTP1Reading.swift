@@ -22,7 +22,9 @@ struct HTTPOutcome: Equatable {
     var fault: hr_http_fault = .HR_FAULT_NONE
     /// Whether a request had begun when the bytes, or the parser, came to an end.
     var begun = false
-    /// What follows a request that upgrades.
+    /// Whether the preface of HTTP/2 came.
+    var isH2 = false
+    /// What follows a request that upgrades, or the preface.
     var rest: [UInt8] = []
 }
 
@@ -49,7 +51,7 @@ let roomyHTTP = hr_http1_limits(head_len_max: 4096, header_count_max: 50, target
     mutating func feed(_ piece: [UInt8]) {
         var left = piece[...]
         while outcome.fault == .HR_FAULT_NONE {
-            if outcome.requests.last?.upgrades == true {
+            if outcome.requests.last?.upgrades == true || outcome.isH2 {
                 outcome.rest += left
                 return
             }
@@ -72,6 +74,8 @@ let roomyHTTP = hr_http1_limits(head_len_max: 4096, header_count_max: 50, target
                 unsafe hr_http1_reset(http)
                 outcome.begun = unsafe hr_http1_begun(http)
                 #expect(!outcome.begun)
+            case .HR_HTTP1_H2:
+                outcome.isH2 = true
             case .HR_HTTP1_FAIL:
                 outcome.fault = unsafe hr_http1_fault(http)
                 #expect(outcome.fault != .HR_FAULT_NONE && text != "no fault")

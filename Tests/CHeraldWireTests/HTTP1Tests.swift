@@ -209,8 +209,19 @@ struct HTTP1RequestLineTests {
         #expect(hr_http_fault_status(.HR_FAULT_VERSION) == 505)
     }
 
-    @Test func `the preface of HTTP 2 is another version`() {
-        #expect(fault("PRI * HTTP/2.0", "", "SM") == .HR_FAULT_VERSION)
+    @Test func `the preface of HTTP 2 is told from requests, to its last byte`() {
+        let outcome = read(head("PRI * HTTP/2.0", "", "SM") + Array("frames".utf8))
+        #expect(outcome.isH2 && outcome.requests.isEmpty && outcome.rest == Array("frames".utf8))
+        let later = read(head("GET / HTTP/1.1", "Host: a") + head("PRI * HTTP/2.0", "", "SM"))
+        #expect(later.isH2 && later.requests.count == 1)
+    }
+
+    @Test(arguments: [
+        "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", "PRI / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ])
+    func `what only begins like the preface is refused`(text: String) {
+        let outcome = read(Array(text.utf8))
+        #expect(outcome.fault != .HR_FAULT_NONE && !outcome.isH2)
     }
 
     @Test(arguments: ["/", "/a/b?c=d&e=%20", "//", "/?", "/~a:@!$&'()*+,;=[]|{}^`\\\"<>", "/*"])

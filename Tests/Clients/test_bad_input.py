@@ -58,7 +58,6 @@ HOST = b"Host: x\r\n"
         b"GET /\xff HTTP/1.1",
         b"GET /healthz FTP/1.1",
         b"G@T /healthz HTTP/1.1",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00\x00\x00\x00",
         random.Random(0).randbytes(64).replace(b"\n", b"").replace(b"\r", b""),
     ],
@@ -74,12 +73,23 @@ def test_a_malformed_request_line(server, line):
         assert connection.read_to_end() == b""
 
 
+def test_tls_on_the_plain_port_gets_an_alert(server):
+    with RawConnection(server) as connection:
+        connection.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(501))
+        # RFC 8446 §6: an alert record, fatal, handshake_failure.
+        assert connection.read_to_end() == b"\x15\x03\x03\x00\x02\x02\x28"
+
+
 def test_an_unknown_version(server):
     refuse(server, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505, "http-version")
 
 
-def test_an_http_2_preface(server):
-    refuse(server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ("http-version", "bad-request"))
+def test_an_http_2_preface_behind_a_request(server):
+    with RawConnection(server) as connection:
+        connection.send(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert connection.read_response().status == 200
+        assert_problem(connection.read_response(), 505, "http-version", "HTTP/2")
+        assert connection.read_to_end() == b""
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ static void feed(hr_buf *out, char *bytes, size_t len, void *http) {
         HR_ASSERT(result == HR_HTTP1_MORE ? used == len : used <= len);
         if (result == HR_HTTP1_HEAD || result == HR_HTTP1_DONE)
             record(out, http);
-        if (result == HR_HTTP1_DONE)
+        if (result == HR_HTTP1_H2)
+            fuzz_record(out, 2, HR_LIT("preface"));
+        if (result == HR_HTTP1_DONE || result == HR_HTTP1_H2)
             hr_http1_reset(http);
     }
 }

@@ -48,6 +48,9 @@ private let samples: [String: [String]] = [
     "request-timeout": ["7s"], "idle-timeout": ["700ms"], "write-timeout": ["7s"], "heartbeat": ["7s"],
     "sse-retry": ["7s"], "drain-timeout": ["7s"], "idempotency-window": ["7s"], "idempotency-keys": ["7"],
     "log-format": ["json"], "log-level": ["trace"],
+    "tls-listen": ["[::1]:0"], "tls-certificate": ["/a.pem", "/b.pem"], "tls-key": ["/a.key", "/b.key"],
+    "tls-client-ca": ["/ca.pem"], "tls-min-version": ["1.3"], "tls-handshakes": ["7"],
+    "max-http2-streams": ["7"], "http2-frame-allowance": ["70"],
 ]
 
 private let everyKey = SettingDescriptor.all.map(\.key)
@@ -62,12 +65,13 @@ struct PrecedenceTests {
         #expect(!loaded.settings.isAuthenticationConfigured)
     }
 
-    @Test(arguments: everyKey)
+    // An address for TLS alone is a mistake: TLSSettingTests.
+    @Test(arguments: everyKey.filter { $0 != "tls-listen" })
     func `each setting is read from each source`(key: String) async throws {
         let setting = try #require(SettingDescriptor.named(key))
         let texts = try #require(samples[key])
         let items = texts.map { "\"\($0)\"" }.joined(separator: ", ")
-        let yaml = "\(key): " + (setting.shape == .list ? "[\(items)]" : items)
+        let yaml = "\(key): " + (setting.shape.isPlural ? "[\(items)]" : items)
         let sources: [(LoadedSettings, String)] = [
             (try await read(flags: [key: texts]), "--\(setting.flag)"),
             (
@@ -171,6 +175,9 @@ struct BoundTests {
         ("drain-timeout", "0s", nil, "1h", "3600001ms"),
         ("idempotency-window", "1s", "999ms", "1d", "86400001ms"),
         ("idempotency-keys", "0", nil, "100000", "100001"),
+        ("tls-handshakes", "1", "0", "1000", "1001"),
+        ("max-http2-streams", "1", "0", "10000", "10001"),
+        ("http2-frame-allowance", "10", "9", "1000000", "1000001"),
     ]
 
     @Test(arguments: bounds.indices)
@@ -258,7 +265,8 @@ struct MistakeTests {
         }
     }
 
-    @Test(arguments: everyKey)
+    // Any text may be a file's path.
+    @Test(arguments: everyKey.filter { SettingDescriptor.named($0)?.placeholder != "file" })
     func `a value of the wrong kind is named with key, source and what is accepted`(key: String) async throws {
         let setting = try #require(SettingDescriptor.named(key))
         let nonsense = "no! such= value//"
@@ -476,7 +484,7 @@ struct SettingTableTests {
     }
 
     @Test func `the command has a flag for each setting and no other`() {
-        let flags = Self.help.matches(of: #/(?m)^  (?:-h, )?--([a-z-]+)/#).map { String($0.1) }
+        let flags = Self.help.matches(of: #/(?m)^  (?:-h, )?--([a-z0-9-]+)/#).map { String($0.1) }
         let settings = SettingDescriptor.all.map(\.flag)
         #expect(flags.sorted() == (settings + ["config", "print-config", "help"]).sorted())
     }
@@ -500,6 +508,54 @@ struct SettingTableTests {
     }
 }
 
+struct TLSSettingTests {
+    private let files = ["tls-certificate": ["/a.pem"], "tls-key": ["/a.key"]]
+
+    @Test func `an address, a certificate and its key are all that is needed`() async throws {
+        let loaded = try await read(flags: files.merging(["tls-listen": ["127.0.0.1:8443"]]) { first, _ in first })
+        #expect(loaded.settings.tlsListen?.port == 8443)
+        #expect(loaded.settings.tlsCertificates == ["/a.pem"] && loaded.settings.tlsKeys == ["/a.key"])
+        #expect(loaded.warnings.isEmpty)
+    }
+
+    @Test func `in the file one certificate may stand without brackets`() async throws {
+        let loaded = try await read(yaml: "tls-listen: '[::1]:0'\ntls-certificate: /a, b.pem\ntls-key: [/a.key]")
+        #expect(loaded.settings.tlsCertificates == ["/a, b.pem"] && loaded.settings.tlsKeys == ["/a.key"])
+    }
+
+    @Test func `an address without certificates is a mistake`() async {
+        #expect(
+            await mistakes(flags: ["tls-listen": ["127.0.0.1:0"]])
+                == ["tls-listen (--tls-listen): needs tls-certificate and tls-key"])
+    }
+
+    @Test func `so are certificates of which some have no key`() async {
+        let found = await mistakes(
+            flags: ["tls-listen": ["127.0.0.1:0"], "tls-certificate": ["/a", "/b"], "tls-key": ["/a"]])
+        #expect(
+            found == [
+                "tls-listen (--tls-listen): needs a tls-key for each tls-certificate; there are 2 certificates and 1 keys"
+            ])
+    }
+
+    @Test func `an address beyond loopback needs allow-anonymous here, too`() async throws {
+        let flags = files.merging(["tls-listen": ["0.0.0.0:8443"]]) { first, _ in first }
+        let found = await mistakes(flags: flags)
+        #expect(found.count == 1 && found[0].hasPrefix("tls-listen (--tls-listen): 0.0.0.0:8443 can be reached"))
+        let open = try await read(flags: flags.merging(["allow-anonymous": ["true"]]) { first, _ in first })
+        #expect(open.settings.tlsListen?.isLoopback == false)
+    }
+
+    @Test func `what means nothing without an address is a warning`() async throws {
+        let loaded = try await read(flags: files)
+        #expect(
+            loaded.warnings == [
+                "tls-certificate (--tls-certificate): means nothing without tls-listen",
+                "tls-key (--tls-key): means nothing without tls-listen",
+            ])
+    }
+}
+
 struct ExampleConfigurationTests {
     private func example() throws -> String {
         let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..")
@@ -518,12 +574,16 @@ struct ExampleConfigurationTests {
     }
 
     @Test func `the example configuration shows every setting with its default`() async throws {
-        let active = try example().replacing(#/(?m)^# ([a-z-]+: )/#) { "\($0.1)" }
+        let active = try example().replacing(#/(?m)^# ([a-z0-9-]+: )/#) { "\($0.1)" }
         let loaded = try await read(yaml: active.replacing(#/(?m)^Durations: .*$/#, with: ""))
         #expect(Set(loaded.origins.keys) == Set(everyKey))
         var settings = loaded.settings
         settings.loops = ServerSettings().loops
         settings.echoPath = nil
+        settings.tlsListen = nil
+        settings.tlsCertificates = []
+        settings.tlsKeys = []
+        settings.tlsClientCA = nil
         settings.rules = []
         #expect(settings == ServerSettings())
     }

@@ -30,7 +30,7 @@ import Testing
         }
         #expect(Set(names).count == names.count)
         #expect(names.allSatisfy { $0.hasPrefix("herald_") })
-        #expect(names.count == 34)
+        #expect(names.count == 42)
     }
 
     @Test func `series are there before anything happened`() {

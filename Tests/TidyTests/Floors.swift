@@ -34,6 +34,11 @@ enum Floors {
     static let system: [String: Set<String>] = [
         "uv.h": ["CLibuv", "CHeraldNet"],
         "liburing.h": ["CLiburing", "CHeraldNet"],
+        "nghttp2/nghttp2.h": ["CNghttp2", "CHeraldHub"],
+        "openssl/core_names.h": ["CHeraldNet"],
+        "openssl/err.h": ["COpenSSL", "CHeraldNet"],
+        "openssl/ssl.h": ["COpenSSL", "CHeraldNet"],
+        "openssl/x509v3.h": ["COpenSSL", "CHeraldNet"],
         "sys/socket.h": ["CHeraldNet"],
         "netinet/tcp.h": ["CHeraldNet"],
         "arpa/inet.h": ["CHeraldNet"],

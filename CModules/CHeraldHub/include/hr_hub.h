@@ -27,7 +27,13 @@ typedef struct hr_hub_config {
     uint32_t sse_retry_ms;       /* sent as retry: */
     uint32_t drain_timeout_ms;   /* over which a drain spreads the ends */
     bool uses_io_uring;          /* for the fan-out, where the kernel has it to give */
-    hr_slice server_name;        /* for the Server header; copied */
+    uint32_t
+        handshakes_per_turn; /* of TLS, of one loop, before others have their turn; at least 1 */
+    uint32_t h2_streams_max; /* of one connection at a time */
+    /* Frames of an HTTP/2 client that only make work (resets, pings, settings, priorities, empty
+     * DATA); a tenth of them is allowed again each second. Beyond: GOAWAY ENHANCE_YOUR_CALM. */
+    uint32_t h2_allowance;
+    hr_slice server_name; /* for the Server header; copied */
 } hr_hub_config;
 
 /* The one table of callbacks out of the core. Each is called on a loop's thread. */
@@ -44,10 +50,20 @@ typedef struct hr_hub_handler {
 /* The log is borrowed and must outlive the hub, which sets its wake function. Gives *out. */
 HR_MUST_CHECK hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
                                    hr_log *log, hr_hub **out);
-/* Binds each loop's listener to host (numeric) and port; port 0: one that the system chooses, the
- * same for all. */
-HR_MUST_CHECK hr_status hr_hub_listen(hr_hub *hub, const char *host, uint16_t port,
-                                      uint16_t *bound_port);
+/* What a listener's clients begin with. */
+typedef enum HR_CLOSED_ENUM hr_listener_kind {
+    HR_LISTEN_PLAIN,
+    HR_LISTEN_TLS, /* precondition: hr_hub_set_tls */
+} hr_listener_kind;
+#define HR_LISTENER_KIND_COUNT 2
+
+/* Binds each loop's listener of that kind, of which there is one, to host (numeric) and port; port 0:
+ * one that the system chooses, the same for all. */
+HR_MUST_CHECK hr_status hr_hub_listen(hr_hub *hub, hr_listener_kind kind, const char *host,
+                                      uint16_t port, uint16_t *bound_port);
+/* What connections begin TLS with from now on; those that are there keep what they have. Keeps tls.
+ * HR_ENOMEM: some loops may go on with what they had. ANY once started */
+HR_MUST_CHECK hr_status hr_hub_set_tls(hr_hub *hub, hr_tls *tls);
 /* Starts the loops and begins to accept. */
 HR_MUST_CHECK hr_status hr_hub_start(hr_hub *hub);
 /* Stops accepting and ends every session in order, spread over drain_timeout_ms; what is left then

@@ -39,6 +39,15 @@ typedef enum HR_CLOSED_ENUM hr_accept_failure {
 } hr_accept_failure;
 #define HR_ACCEPT_FAILURE_COUNT 3
 #define HR_FAULT_COUNT 13 /* of hr_http_fault */
+/* What a connection speaks. */
+typedef enum HR_CLOSED_ENUM hr_protocol {
+    HR_PROTOCOL_HTTP1,
+    HR_PROTOCOL_H2,
+    HR_PROTOCOL_HTTP1_TLS,
+    HR_PROTOCOL_H2_TLS,
+    HR_PROTOCOL_NONE, /* a handshake is going on; not counted */
+} hr_protocol;
+#define HR_PROTOCOL_COUNT 4
 
 /* Upper bounds of the histograms' buckets in nanoseconds; one more bucket has none. */
 #define HR_BUCKET_COUNT 16
@@ -70,8 +79,16 @@ typedef struct hr_stats {
     uint64_t accepted;
     uint64_t accept_failures[HR_ACCEPT_FAILURE_COUNT];
     uint64_t closed[HR_CLOSE_REASON_COUNT];
-    uint64_t held_requests; /* gauge */
-    uint64_t answers[5];    /* by the status code's first digit, 1xx first */
+    uint64_t protocols[HR_PROTOCOL_COUNT]; /* gauge: connections by what they speak */
+    uint64_t handshakes[HR_TLS_VERSION_COUNT][HR_TLS_OUTCOME_COUNT];
+    uint64_t handshakes_resumed[HR_TLS_VERSION_COUNT];
+    uint64_t h2_streams; /* gauge */
+    uint64_t h2_streams_opened;
+    uint64_t h2_streams_refused;
+    uint64_t h2_streams_reset; /* by the client */
+    uint64_t h2_floods;        /* connections that were cut for frames that only make work */
+    uint64_t held_requests;    /* gauge */
+    uint64_t answers[5];       /* by the status code's first digit, 1xx first */
     uint64_t faults[HR_FAULT_COUNT];
     uint64_t request_timeouts;
     uint64_t published_events;

@@ -5,6 +5,7 @@
 #include "hr_loop.h"
 #include "hr_timer.h"
 #include "hr_listener.h"
+#include "hr_tls.h"
 #include "hr_conn.h"
 
 #endif

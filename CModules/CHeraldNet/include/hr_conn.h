@@ -1,14 +1,17 @@
-/* hr_conn: one connection's socket and what of its output the kernel has not taken.
+/* hr_conn: one connection and what of its output has not been taken: a socket, a socket with TLS,
+ * or a stream that something else carries (HTTP/2). Who reads and writes need not know which.
  *
  * Thread: LOOP. It stands inside its session (in place) and holds no buffers while idle: input
  * goes through
  *   the loop's read buffer, output through the caller's memory; only what would block is copied.
  * A connection ends once, with one hr_close_reason.
- * Not here: HTTP, readers. TLS will stand between the socket calls of conn.c and the rest. */
+ * Not here: HTTP, readers. */
 #ifndef HR_CONN_H
 #define HR_CONN_H
 
 #include "hr_loop.h"
+#include "hr_tls.h"
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <uv.h>
 
@@ -24,12 +27,16 @@ typedef enum HR_CLOSED_ENUM hr_close_reason {
     HR_CLOSE_SLOW,         /* did not take its output in time, or policy disconnect */
     HR_CLOSE_LIMIT,        /* a bound on connections or memory */
     HR_CLOSE_DRAIN,        /* the server is going */
+    HR_CLOSE_HANDSHAKE,    /* TLS did not come about */
 } hr_close_reason;
-#define HR_CLOSE_REASON_COUNT 11
+#define HR_CLOSE_REASON_COUNT 12
 
 typedef struct hr_conn hr_conn;
 
 typedef struct hr_conn_ops {
+    /* TLS only: the handshake is over. After HR_TLS_PLAIN_TEXT the connection is one without TLS, to
+     * tell the peer so; otherwise, unless it was completed, there is nothing left but to end it. */
+    void (*on_handshake)(hr_conn *conn, hr_tls_outcome outcome);
     /* Input has come; bytes is borrowed and may be changed. */
     void (*on_read)(hr_conn *conn, char *bytes, size_t len);
     /* The peer will send no more. */
@@ -38,9 +45,28 @@ typedef struct hr_conn_ops {
     void (*on_drained)(hr_conn *conn);
     /* The connection has ended: forget it everywhere. Called once, before on_free. */
     void (*on_close)(hr_conn *conn, hr_close_reason reason);
-    /* libuv is done with it: the memory may go. */
+    /* The loop is done with it: the memory may go. */
     void (*on_free)(hr_conn *conn);
 } hr_conn_ops;
+
+/* What carries a connection that has no socket of its own. */
+typedef struct hr_carrier {
+    /* Takes what it can of parts at once: bytes, maybe none, or a negative errno: it is broken.
+     * After less than all hr_conn_has_room follows. */
+    ssize_t (*write)(hr_conn *conn, const struct iovec *parts, int count);
+    /* Whether input is wanted has changed (conn->paused). */
+    void (*want)(hr_conn *conn);
+    /* Our half is over; nothing waits. The connection may be closed by it. */
+    void (*end)(hr_conn *conn);
+    /* conn has been closed. */
+    void (*close)(hr_conn *conn, hr_close_reason reason);
+} hr_carrier;
+
+typedef enum HR_CLOSED_ENUM hr_conn_kind {
+    HR_CONN_SOCKET,
+    HR_CONN_TLS,
+    HR_CONN_STREAM,
+} hr_conn_kind;
 
 /* What a write needs comes first: a fan-out touches one or two cache lines of each connection. */
 struct hr_conn {
@@ -55,13 +81,35 @@ struct hr_conn {
     bool paused;       /* input is not read */
     bool eof;
     bool is_gathered; /* the loop has output of it that it will send at the turn's end */
+    uint8_t kind;     /* hr_conn_kind */
+    union {
+        struct hr__tls *tls;
+        const hr_carrier *carrier;
+    };
     const hr_conn_ops *ops;
-    uint64_t progress_ms; /* when the kernel last took something while output was waiting */
-    uv_poll_t poll;
+    uint64_t progress_ms; /* when something was last taken while output was waiting */
+    union {
+        uv_poll_t poll;
+        hr_link gone; /* streams: in the loop's list of those to be freed */
+    };
 };
 
 /* Takes fd (also on failure) and begins to read. */
 HR_MUST_CHECK hr_status hr_conn_open(hr_conn *conn, hr_loop *loop, int fd, const hr_conn_ops *ops);
+/* Makes a connection that has just been opened wait for a TLS handshake. Keeps tls. */
+HR_MUST_CHECK hr_status hr_conn_start_tls(hr_conn *conn, hr_tls *tls);
+/* A connection that carrier carries. */
+void hr_conn_open_stream(hr_conn *conn, hr_loop *loop, const hr_carrier *carrier,
+                         const hr_conn_ops *ops);
+/* Carriers only: there may be room again for what waits. */
+void hr_conn_has_room(hr_conn *conn);
+/* Whether a TLS handshake is going on. */
+bool hr_conn_is_shaking(const hr_conn *conn);
+/* What was agreed on; nothing without TLS. */
+hr_tls_version hr_conn_tls_version(const hr_conn *conn);
+bool hr_conn_tls_resumed(const hr_conn *conn);
+/* Whether ALPN chose HTTP/2. */
+bool hr_conn_is_h2(const hr_conn *conn);
 /* Whether it has not been closed. */
 static inline bool hr_conn_is_open(const hr_conn *conn) { return conn->reason == HR_CLOSE_NONE; }
 /* Bytes that wait for the kernel. */
@@ -74,8 +122,9 @@ static inline size_t hr_conn_waiting_len(const hr_conn *conn) {
  * io_uring together with that of others. A broken connection is closed. HR_ENOMEM closes
  * it too. HR_ECLOSED: it is closed. */
 hr_status hr_conn_write(hr_conn *conn, const char *bytes, size_t len);
-/* Writes what the kernel takes at once and keeps nothing. Precondition: nothing waits. On HR_OK
- * *sent says how much. A broken connection is closed: HR_ECLOSED. */
+/* Writes what is taken at once and keeps nothing of the rest. Precondition: nothing waits. On HR_OK
+ * *sent says how much. With TLS something may wait afterwards even of what was sent: records that
+ * were begun. A broken connection is closed: HR_ECLOSED. */
 HR_MUST_CHECK hr_status hr_conn_write_some(hr_conn *conn, const struct iovec *parts, int count,
                                            size_t *sent);
 /* What became of a write to conn: as hr_conn_write_some says. */

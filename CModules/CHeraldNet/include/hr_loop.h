@@ -19,6 +19,10 @@ HR_MUST_CHECK hr_status hr_loop_new(unsigned index, hr_loop_fn *turn, void *cont
 /* Has hr_conn_write_many use io_uring, where the kernel or a container's rules don't refuse it. Before
  * hr_loop_start. */
 void hr_loop_use_ring(hr_loop *loop);
+/* How many TLS handshakes go on in a turn, at most: others wait for the next, behind whatever else
+ * there is to do. Before hr_loop_start; HR_HANDSHAKE_COUNT unless set. */
+#define HR_HANDSHAKE_COUNT 4u
+void hr_loop_set_handshakes(hr_loop *loop, unsigned count);
 /* Whether the running loop has one. ANY */
 bool hr_loop_has_ring(const hr_loop *loop);
 /* Starts the thread. HR_ELIMIT: the system has no thread to give. */

@@ -70,6 +70,7 @@ typedef enum HR_CLOSED_ENUM hr_http1_result {
     HR_HTTP1_HEAD, /* the head is complete and a body follows; feed again */
     HR_HTTP1_DONE, /* the request is complete; input from *used on belongs to the next, or to the
                       protocol upgraded to. Reset before feeding again */
+    HR_HTTP1_H2,   /* the preface of HTTP/2 has come instead (RFC 9113 §3.4); *used: behind it */
     HR_HTTP1_FAIL, /* hr_http1_fault says why; the connection must end */
 } hr_http1_result;
 

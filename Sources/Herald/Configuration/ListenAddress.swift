@@ -25,6 +25,11 @@ public struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// The address as it is written in a configuration: an IPv6 address stands in brackets.
     public var description: String {
+        with(port: port)
+    }
+
+    /// The address with the port that the system chose, as it is written in URLs.
+    func with(port: UInt16) -> String {
         isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 

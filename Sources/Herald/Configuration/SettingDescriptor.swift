@@ -13,6 +13,11 @@ public struct SettingDescriptor: Sendable {
         case truth
         /// Any number of texts; the flag may be repeated, and commas separate them in the environment.
         case list
+        /// The same, of which one may stand alone in the file.
+        case texts
+
+        /// Whether there may be several.
+        var isPlural: Bool { self == .list || self == .texts }
     }
 
     /// What a filter's grammar has against a text: the reason, or nil.
@@ -82,7 +87,23 @@ public struct SettingDescriptor: Sendable {
             write: { settings in kind.write(settings[keyPath: property]).map { [$0] } })
     }
 
-    /// The retention rules, the one setting that is a list.
+    /// A setting of any number of files.
+    private static func files(
+        _ key: String, _ property: WritableKeyPath<ServerSettings, [String]> & Sendable, _ summary: String
+    ) -> SettingDescriptor {
+        let kind = SettingKind<String>.file
+        return SettingDescriptor(
+            key: key, flag: key, shape: .texts, summary: summary, accepted: kind.accepted,
+            placeholder: kind.placeholder, defaultText: "none",
+            read: { texts, settings, _ in
+                settings[keyPath: property] = texts.compactMap(kind.read)
+                return texts.filter { kind.read($0) == nil }
+                    .map { SettingMistake.refusal(of: $0, accepted: kind.accepted) }
+            },
+            write: { settings in settings[keyPath: property] })
+    }
+
+    /// The retention rules, which can be mappings in the file.
     private static let rules = SettingDescriptor(
         key: "rules", flag: "rule", shape: .list,
         summary: "Exceptions by topic, \"FILTER KEY=VALUE ...\"; keys: \(RetentionRule.keys); the first match counts",
@@ -103,7 +124,7 @@ public struct SettingDescriptor: Sendable {
 
 extension SettingDescriptor {
     /// All settings, in the order in which they are explained and printed.
-    public static let all: [SettingDescriptor] = listening + retention + limits + times + publishing + logging
+    public static let all: [SettingDescriptor] = listening + tls + retention + limits + times + publishing + logging
 
     private static let day: Duration = .seconds(86_400)
 
@@ -121,6 +142,23 @@ extension SettingDescriptor {
         one(
             "echo-path", \.echoPath, SettingKind.unusedPath.optional,
             "Path that echoes WebSocket messages, for conformance suites"),
+    ]
+
+    private static let tls: [SettingDescriptor] = [
+        one(
+            "tls-listen", \.tlsListen, SettingKind.address.optional,
+            "Address to serve HTTPS on, beside listen; needs tls-certificate and tls-key"),
+        files(
+            "tls-certificate", \.tlsCertificates,
+            "PEM file of a certificate and its chain; of several the client's server name decides, else the first"),
+        files("tls-key", \.tlsKeys, "PEM file of a certificate's key, in the same order"),
+        one(
+            "tls-client-ca", \.tlsClientCA, SettingKind.file.optional,
+            "PEM file of authorities; clients must show a certificate of one of them"),
+        one("tls-min-version", \.tlsMinVersion, .choice, "Oldest version of TLS that is spoken"),
+        one(
+            "tls-handshakes", \.tlsHandshakes, .count(1...1000),
+            "Number of handshakes a loop goes on with before other connections have their turn"),
     ]
 
     private static let retention: [SettingDescriptor] = [
@@ -148,6 +186,13 @@ extension SettingDescriptor {
         one("max-body", \.maxBody, .bytes(1...1 << 30), "Bytes of a request's body"),
         one("max-head", \.maxHead, .bytes(512...1 << 20), "Bytes of a request's line and headers"),
         one("max-message", \.maxMessage, .bytes(125...1 << 30), "Bytes of a WebSocket message from a client"),
+        one(
+            "max-http2-streams", \.maxHTTP2Streams, .count(1...10_000),
+            "Number of streams of an HTTP/2 connection at a time; each counts as a connection, too"),
+        one(
+            "http2-frame-allowance", \.http2FrameAllowance, .count(10...1_000_000),
+            "Number of frames that only make work which an HTTP/2 client may send at once; a tenth comes back each second"
+        ),
         one("max-batch", \.maxBatch, .count(1...100_000), "Number of events in one publish request"),
     ]
 

@@ -96,6 +96,13 @@ extension SettingKind where Value == ListenAddress {
 }
 
 extension SettingKind where Value == String {
+    /// A file's path.
+    static var file: Self {
+        Self(
+            accepted: "the path of a file", placeholder: "file",
+            read: { $0.isEmpty || $0.utf8.contains(0) ? nil : $0 }, write: { $0 })
+    }
+
     /// Paths that the server answers itself; none of them can be given away.
     private static var ownPaths: [String] {
         ["/", "/healthz", "/readyz", "/metrics", "/openapi.txt", "/console.js", "/console.css", "/v1"]

@@ -24,6 +24,26 @@ public struct ServerSettings: Sendable, Equatable {
     /// The path that answers WebSocket messages with themselves, for conformance suites. Default none.
     public var echoPath: String?
 
+    // MARK: TLS
+
+    /// The address to serve HTTPS on; port 0 lets the system choose. Default none.
+    public var tlsListen: ListenAddress?
+
+    /// The PEM files of certificates with their chains; the first serves clients that name no server. Default none.
+    public var tlsCertificates: [String] = []
+
+    /// The PEM files of their keys, in the same order. Default none.
+    public var tlsKeys: [String] = []
+
+    /// The PEM file of the authorities one of which clients must have a certificate of. Default none.
+    public var tlsClientCA: String?
+
+    /// The oldest version of TLS that is spoken. Default 1.2.
+    public var tlsMinVersion: TLSVersion = .tls12
+
+    /// The number of handshakes a loop goes on with before its other connections have their turn. Default 4, 1 to 1,000.
+    public var tlsHandshakes = 4
+
     // MARK: Retention
 
     /// The number of events each topic keeps for replay. Default 1,000, 1 to 100,000,000.
@@ -69,6 +89,13 @@ public struct ServerSettings: Sendable, Equatable {
     /// The lower bound is the longest payload of a control frame (RFC 6455 §5.5).
     public var maxMessage = 1 << 20
 
+    /// The number of streams of an HTTP/2 connection at a time. Default 256, 1 to 10,000.
+    public var maxHTTP2Streams = 256
+
+    /// The number of frames that only make work (resets, pings, settings, priorities, empty data) which an HTTP/2 client
+    /// may send at once; a tenth of it comes back each second. Default 1,000, 10 to 1,000,000.
+    public var http2FrameAllowance = 1000
+
     /// The number of events in one publish request. Default 1,000, 1 to 100,000.
     public var maxBatch = 1000
 
@@ -104,6 +131,14 @@ public struct ServerSettings: Sendable, Equatable {
     public var idempotencyKeys = 100_000
 
     // MARK: Logging
+
+    /// A version of TLS.
+    public enum TLSVersion: String, Sendable, Hashable, CaseIterable {
+        /// RFC 5246
+        case tls12 = "1.2"
+        /// RFC 8446
+        case tls13 = "1.3"
+    }
 
     /// The form of log lines. Default text.
     public var logFormat: LogFormat = .text

@@ -17,8 +17,14 @@ struct SettingsChecks {
     func mistakes(besides refused: Set<String>) -> [SettingMistake] {
         guard !refused.contains(Self.fileKey) else { return [] }
         var mistakes: [SettingMistake] = []
-        if refused.isDisjoint(with: ["listen", "allow-anonymous"]), let reason = openListener {
-            mistakes.append(SettingMistake(key: "listen", origin: loaded.origin(of: "listen"), reason: reason))
+        let addresses = [("listen", settings.listen), ("tls-listen", settings.tlsListen)]
+        for case (let key, let address?) in addresses where refused.isDisjoint(with: [key, "allow-anonymous"]) {
+            if let reason = openness(of: address) {
+                mistakes.append(SettingMistake(key: key, origin: loaded.origin(of: key), reason: reason))
+            }
+        }
+        if refused.isDisjoint(with: ["tls-listen", "tls-certificate", "tls-key"]), let reason = unusableTLS {
+            mistakes.append(SettingMistake(key: "tls-listen", origin: loaded.origin(of: "tls-listen"), reason: reason))
         }
         if !refused.contains("rules") {
             let origin = loaded.origin(of: "rules")
@@ -45,6 +51,9 @@ struct SettingsChecks {
         warn(
             "max-filters-per-connection", settings.maxFiltersPerConnection > settings.maxFilters,
             "can't be reached, as max-filters is \(settings.maxFilters)")
+        for key in ["tls-certificate", "tls-key", "tls-client-ca", "tls-min-version", "tls-handshakes"] {
+            warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
+        }
         for (index, rule) in settings.rules.enumerated() {
             warn(
                 "rules", (rule.retainBytes ?? 0) > settings.memoryLimit,
@@ -54,12 +63,24 @@ struct SettingsChecks {
     }
 
     /// Whoever reaches an address beyond loopback could publish and read everything.
-    private var openListener: String? {
-        guard !settings.listen.isLoopback, !settings.allowAnonymous, !settings.isAuthenticationConfigured else {
+    private func openness(of address: ListenAddress) -> String? {
+        guard !address.isLoopback, !settings.allowAnonymous, !settings.isAuthenticationConfigured else {
             return nil
         }
-        return "\(settings.listen) can be reached by other machines, and no authentication is configured; "
+        return "\(address) can be reached by other machines, and no authentication is configured; "
             + "expected a loopback address, or allow-anonymous"
+    }
+
+    /// A certificate without its key is of no use, nor are both without an address.
+    private var unusableTLS: String? {
+        guard settings.tlsListen != nil else { return nil }
+        let (certificates, keys) = (settings.tlsCertificates.count, settings.tlsKeys.count)
+        return switch (certificates, keys) {
+        case (0, _): "needs tls-certificate and tls-key"
+        case _ where certificates != keys:
+            "needs a tls-key for each tls-certificate; there are \(certificates) certificates and \(keys) keys"
+        default: nil
+        }
     }
 
     /// Rules that an earlier one leaves nothing to.

@@ -17,7 +17,7 @@ public enum SettingsPrinter {
         guard let texts = setting.write(settings) else {
             return ["# \(setting.key): not set"]
         }
-        if setting.shape == .list {
+        if setting.shape.isPlural {
             return texts.isEmpty
                 ? ["\(setting.key): []"] : ["\(setting.key):"] + texts.map { "  - \(scalar($0))" }
         }

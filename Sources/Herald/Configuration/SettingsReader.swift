@@ -101,7 +101,15 @@ public struct SettingsReader: Sendable {
         /// The texts that a setting has here; nil if it has none.
         func texts(of setting: SettingDescriptor) throws(SettingUnusable) -> [String]? {
             do {
-                let type: ConfigType = setting.shape == .list ? .stringArray : .string
+                return try values(of: setting, as: setting.shape.isPlural ? .stringArray : .string)
+            } catch {
+                guard setting.shape == .texts, let one = try? values(of: setting, as: .string) else { throw error }
+                return one
+            }
+        }
+
+        private func values(of setting: SettingDescriptor, as type: ConfigType) throws(SettingUnusable) -> [String]? {
+            do {
                 switch try provider.value(forKey: AbsoluteConfigKey([setting.key]), type: type).value?.content {
                 case .string(let text): return [text]
                 case .stringArray(let texts): return texts
@@ -117,7 +125,7 @@ public struct SettingsReader: Sendable {
 
     private var flagSource: Source {
         let values = flags.map { key, texts in
-            let isList = SettingDescriptor.named(key)?.shape == .list
+            let isList = SettingDescriptor.named(key)?.shape.isPlural == true
             let content: ConfigContent = isList ? .stringArray(texts) : .string(texts.last ?? "")
             return (AbsoluteConfigKey([key]), ConfigValue(content, isSecret: false))
         }

@@ -17,6 +17,8 @@ struct MetricsText {
         var text = MetricsWriter()
         appendServer(to: &text)
         appendConnections(to: &text)
+        appendTLS(to: &text)
+        appendHTTP2(to: &text)
         appendRequests(to: &text)
         appendPublishing(to: &text)
         appendReaders(to: &text)
@@ -44,8 +46,47 @@ struct MetricsText {
         text.sample([:], hub.accepted)
         text.family("herald_connections_closed_total", .counter, "Connections that ended, by why they did.")
         text.samples("reason", HubStatistics.closeReasonNames, hub.closed)
+        text.family("herald_protocol_connections", .gauge, "Connections that are open, by what they speak.")
+        for (each, count) in zip(HubStatistics.protocolNames, hub.protocols) {
+            text.sample(["protocol": each.name, "tls": each.isSecure ? "true" : "false"], count)
+        }
         text.family("herald_accept_failures_total", .counter, "Connections that could not be accepted, by why not.")
         text.samples("reason", HubStatistics.acceptFailureNames, hub.acceptFailures)
+    }
+
+    private func appendTLS(to text: inout MetricsWriter) {
+        text.family(
+            "herald_tls_handshakes_total", .counter,
+            "TLS handshakes that are over, by the version agreed on and by what became of them.")
+        for (version, outcomes) in zip(HubStatistics.tlsVersionNames, hub.handshakes) {
+            for (outcome, count) in zip(HubStatistics.tlsOutcomeNames, outcomes)
+            where (outcome == "completed") == (version != "none") {
+                text.sample(["version": version, "outcome": outcome], count)
+            }
+        }
+        text.family(
+            "herald_tls_handshakes_resumed_total", .counter,
+            "TLS handshakes that took up an earlier session, by version; they are among the completed.")
+        for (version, count) in zip(HubStatistics.tlsVersionNames, hub.handshakesResumed).dropFirst() {
+            text.sample(["version": version], count)
+        }
+    }
+
+    private func appendHTTP2(to text: inout MetricsWriter) {
+        text.family("herald_http2_streams", .gauge, "Streams of HTTP/2 that are open.")
+        text.sample([:], hub.http2Streams)
+        text.family("herald_http2_streams_opened_total", .counter, "Streams of HTTP/2 that were opened.")
+        text.sample([:], hub.http2StreamsOpened)
+        text.family(
+            "herald_http2_streams_refused_total", .counter, "Streams of HTTP/2 that were refused by a limit or a drain."
+        )
+        text.sample([:], hub.http2StreamsRefused)
+        text.family("herald_http2_streams_reset_total", .counter, "Streams of HTTP/2 that clients reset.")
+        text.sample([:], hub.http2StreamsReset)
+        text.family(
+            "herald_http2_floods_total", .counter,
+            "Connections of HTTP/2 that were cut because the client sent too many frames that only make work.")
+        text.sample([:], hub.http2Floods)
     }
 
     private func appendRequests(to text: inout MetricsWriter) {
