@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static void on_event(void *context, stream *stream, uint64_t counter, size_t wire_len) {
+static void on_event(void *context, stream *stream, uint64_t counter) {
     audience *audience = context;
     member *member = (struct member *)stream;
     uint64_t number = counter;
@@ -18,8 +18,6 @@ static void on_event(void *context, stream *stream, uint64_t counter, size_t wir
         }
         number = counter / audience->topic_count;
     }
-    /* The bytes of an answer are counted with its first event, also if that one is a repetition. */
-    audience->tally.bytes += wire_len;
     if (history_accept(&member->history, number, &audience->tally)) {
         audience->tally.deliveries++;
         flow_arrive(audience->flow, counter, audience->now_ns);

@@ -87,10 +87,9 @@ static void fill(run *run) {
 
 static void catcher_begin(catcher *catcher);
 
-static void on_event(void *context, stream *stream, uint64_t counter, size_t wire_len) {
+static void on_event(void *context, stream *stream, uint64_t counter) {
     catcher *catcher = context;
     (void)stream;
-    catcher->tally.bytes += wire_len;
     if (history_accept(&catcher->history, counter, &catcher->tally)) {
         catcher->tally.deliveries++;
     }
@@ -197,7 +196,7 @@ static void report(const run *run) {
     printf("\"catchup_events_per_core_second\":%.0f,\"catchup_events_per_second\":%.0f,"
            "\"catchup_core_seconds\":%.2f,\"bytes_per_delivery\":%.1f,",
            per(events, both.core_s - live_core_s), per(events, both.wall_s),
-           both.core_s - live_core_s, per((double)catcher->tally.bytes, events));
+           both.core_s - live_core_s, per((double)catcher->kind.received_bytes, events));
     if (options->live_count > 0) {
         double before = (double)histogram_quantile(&run->before.latency, 990);
         double during = (double)histogram_quantile(&run->during.latency, 990);

@@ -19,12 +19,14 @@
 typedef struct moment {
     snapshot used;
     tally tally;
+    uint64_t received_bytes;
     uint64_t completed;
 } moment;
 
 static moment moment_of(const options *options, const audience *audience) {
     return (moment){.used = snapshot_take((pid_t)options->pid),
                     .tally = audience->tally,
+                    .received_bytes = audience->kind.received_bytes,
                     .completed = audience->flow->completed};
 }
 
@@ -41,7 +43,7 @@ static void report(const options *options, const audience *audience, uint32_t pu
                    const moment *begin, const moment *end) {
     cost cost = cost_between(&begin->used, &end->used);
     double deliveries = (double)(end->tally.deliveries - begin->tally.deliveries);
-    double bytes = (double)(end->tally.bytes - begin->tally.bytes);
+    double bytes = (double)(end->received_bytes - begin->received_bytes);
     printf("{\"mode\":\"fanout\",\"transport\":\"%s\",\"subscribers\":%u,\"topics\":%u,"
            "\"publishers\":%u,\"payload_bytes\":%u,",
            transport_name(options->transport), options->subscriber_count, options->topic_count,

@@ -24,9 +24,10 @@ bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *l
     if (got < 0 && errno != EAGAIN && errno != EINTR) {
         die("reading for a %s: %s", whose, strerror(errno));
     }
-    inbox->is_full = got == READ_LEN;
+    inbox->got_len = got > 0 ? (size_t)got : 0;
+    inbox->is_full = inbox->got_len == READ_LEN;
     *bytes = buffer;
-    *len = inbox->rest_len + (got > 0 ? (size_t)got : 0);
+    *len = inbox->rest_len + inbox->got_len;
     return got > 0;
 }
 

@@ -15,7 +15,8 @@ typedef struct inbox {
     char *rest;
     size_t rest_len;
     size_t rest_cap;
-    bool is_full; /* the last read was */
+    size_t got_len; /* of the last read */
+    bool is_full;   /* it was */
 } inbox;
 
 /* Reads once and shows all that has not been taken, until the next call for any inbox. False if

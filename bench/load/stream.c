@@ -27,11 +27,11 @@ static void send_pong(const stream *stream, const char *payload, size_t len) {
     (void)send(stream->fd, frame, 6 + len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void on_message(stream *stream, const char *text, size_t len, size_t wire_len) {
+static void on_message(stream *stream, const char *text, size_t len) {
     uint64_t counter = 0;
     /* What has no counter is the server's own. */
     if (counter_find(text, len, &counter) != NULL) {
-        stream->kind->on_event(stream->kind->context, stream, counter, wire_len);
+        stream->kind->on_event(stream->kind->context, stream, counter);
     }
 }
 
@@ -67,7 +67,7 @@ static size_t take_frame(stream *stream, const char *bytes, size_t len) {
     } else if (opcode == 0x9 && payload_len <= 125) {
         send_pong(stream, bytes + head_len, payload_len);
     } else if (opcode == 0x1 || opcode == 0x2) {
-        on_message(stream, bytes + head_len, payload_len, head_len + payload_len);
+        on_message(stream, bytes + head_len, payload_len);
     }
     return head_len + payload_len;
 }
@@ -81,7 +81,7 @@ static size_t take_block(stream *stream, const char *bytes, size_t len) {
     while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL && ++at < end) {
         if (*at == '\n') {
             size_t block_len = (size_t)(at + 1 - bytes);
-            on_message(stream, bytes, block_len, block_len);
+            on_message(stream, bytes, block_len);
             return block_len;
         }
     }
@@ -148,11 +148,9 @@ static size_t take_page(stream *stream, const char *bytes, size_t len) {
     }
     const char *end = bytes + page_len;
     const char *at = bytes + kind->head.len;
-    size_t wire_len = page_len;
     uint64_t counter = 0;
     while ((at = counter_find(at, (size_t)(end - at), &counter)) != NULL) {
-        kind->on_event(kind->context, stream, counter, wire_len);
-        wire_len = 0;
+        kind->on_event(kind->context, stream, counter);
     }
     /* The same answer has the same next request, which most readers of a topic then share. */
     if (kind->poll_len == 0 || kind->poll_topic != stream->topic) {
@@ -226,6 +224,7 @@ bool stream_read(stream *stream) {
     if (!inbox_read(&stream->inbox, stream->fd, "subscriber", &bytes, &len)) {
         return false;
     }
+    stream->kind->received_bytes += stream->inbox.got_len;
     size_t done = 0;
     size_t taken;
     do {

@@ -20,9 +20,7 @@
 
 typedef struct stream stream;
 
-/* wire_len is the event's share of what came: all of a frame or block; of a long-poll's answer the
- * first event has all, and the others 0. */
-typedef void stream_on_event_fn(void *context, stream *stream, uint64_t counter, size_t wire_len);
+typedef void stream_on_event_fn(void *context, stream *stream, uint64_t counter);
 
 /* What streams that differ only in their topic have in common. */
 typedef struct stream_kind {
@@ -33,7 +31,8 @@ typedef struct stream_kind {
     bool is_from_earliest;
     stream_on_event_fn *on_event;
     void *context;
-    answer_head head; /* of the answer that came last */
+    uint64_t received_bytes; /* over their sockets, all that came */
+    answer_head head;        /* of the answer that came last */
     char poll[REQUEST_MAX];
     size_t poll_len; /* of the long-poll that follows on that answer; 0 if it is not written */
     uint32_t poll_topic;

@@ -7,7 +7,6 @@
 
 typedef struct tally {
     uint64_t deliveries;
-    uint64_t bytes; /* on the wire, framing included */
     uint64_t lost;
     uint64_t repeated;
     uint64_t disordered;
