@@ -24,6 +24,8 @@ import scenarios
 import servers
 
 HERE = Path(__file__).resolve().parent
+# What each program of C is linked with.
+LIBRARIES = {"load": ["-lssl", "-lcrypto", "-lm"], "floor": ["-lm"]}
 COMPILE_FLAGS = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 WARM_UP_SECONDS = 1
 # For opening tens of thousands of connections, and for publishing what is to be caught up with.
@@ -119,7 +121,7 @@ def compiled(folder, name):
     if not sources:
         sys.exit(f"run.py: bench/{name} has no C files")
     path = Path(folder) / name
-    done = subprocess.run([compiler(), *COMPILE_FLAGS, "-o", path, *sources, "-lm"], check=False)
+    done = subprocess.run([compiler(), *COMPILE_FLAGS, "-o", path, *sources, *LIBRARIES[name]], check=False)
     if done.returncode != 0:
         sys.exit(f"run.py: bench/{name} was not compiled")
     return str(path)
@@ -129,13 +131,14 @@ def given_or_compiled(given, folder, name):
     return servers.existing(given, f"--{name} names a compiled one") if given else compiled(folder, name)
 
 
-def generator_flags(options, scenario, contestant, size):
+def generator_flags(options, scenario, contestant, size, place):
     """What the scenario asks for, last, so that it can name paths of its own."""
     seconds = options.seconds or scenario.seconds
     timed = {"warm-up": WARM_UP_SECONDS, "seconds": seconds}
     if scenario.mode == "idle":
         timed = {"seconds": seconds}
     flags = {"dialect": contestant.server.dialect, **timed, **contestant.server.load_flags(scenario.mode)}
+    flags |= {"tls-port": place.tls_port} if place.tls_port else {}
     flags |= scenario.load | (contestant.variant.load if contestant.variant else {})
     # A generator that spins would take the second processor from a server that runs on both. Variants are compared
     # with each other, so it waits in the same way for all of them.
@@ -173,11 +176,11 @@ def run_generator(options, scenario, flags, port, pid, processor):
 def measure_once(options, scenario, contestant, processors, size):
     server, variant = contestant.server, contestant.variant
     own = set(processors) if server.is_on_both(variant) else {processors[0]}
-    with servers.running(server, scenario, variant, own) as (port, pid):
+    with servers.running(server, scenario, variant, own, options.certificate) as (place, pid):
         if scenario.topic_count:
-            servers.make_topics(port, scenario.topic_count)
-        flags = generator_flags(options, scenario, contestant, size)
-        return run_generator(options, scenario, flags, port, pid, processors[1])
+            servers.make_topics(place.port, scenario.topic_count)
+        flags = generator_flags(options, scenario, contestant, size, place)
+        return run_generator(options, scenario, flags, place.port, pid, processors[1])
 
 
 def measure(options, scenario, contestant, processors):
@@ -252,6 +255,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             options.load = given_or_compiled(options.load, folder, "load")
+            is_encrypted = any(scenario.is_encrypted for scenario in wanted)
+            options.certificate = servers.make_certificate(folder) if is_encrypted else {}
             if "floor" in options.servers:
                 options.floor = given_or_compiled(options.floor, folder, "floor")
             chosen_servers = [server(options) for name, server in servers.KNOWN.items() if name in options.servers]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 FLOOR_AND_PEERS = ("floor", "nchan", "nchan2", "herald")
 FLOOR_AND_PEER = ("floor", "nchan", "herald")
+PEER = ("nchan", "herald")
 PEERS = ("nchan", "nchan2", "herald")
 HERALD = ("herald",)
 
@@ -52,6 +53,7 @@ class Scenario:
     group: str = "full"
     servers: tuple = FLOOR_AND_PEERS
     seconds: float = 5
+    is_encrypted: bool = False  # the readers come by TLS; what publishes does not
     herald: dict = field(default_factory=dict)  # flags of Herald
     variants: tuple = ()
     topic_count: int = 0  # topics that hold an event before anything is measured
@@ -72,9 +74,10 @@ def rate(member, unit, target=None):
 def fanout(name, transport, readers, window, bound, **more):
     """Events fanned out by one publisher; the target is a share of the floor's rate."""
     spoken = {"ws": "WebSocket", "sse": "SSE", "longpoll": "long-poll"}[transport]
+    over = " over TLS" if more.get("is_encrypted") else ""
     return Scenario(
         name,
-        f"{spoken}, {readers:,} readers, window {window}",
+        f"{spoken}{over}, {readers:,} readers, window {window}",
         "fanout",
         {"transport": transport, "subscribers": readers, "window": window, "payload": 128},
         (rate("deliveries_per_core_second", "deliveries", Target(bound, "floor") if bound else None),),
@@ -111,21 +114,20 @@ def latency(name, transport, spoken):
     )
 
 
-def idle(transport, spoken):
+def idle(transport, spoken, prefix="idle", bound=480, **more):
     """Fifty seconds hold two of Herald's heartbeats a reader."""
     return Scenario(
-        f"idle-{transport}",
+        f"{prefix}-{transport}",
         f"10,000 idle {spoken}",
         "idle",
         {"transport": transport, "subscribers": 10_000, "settle": 2, "events": 3},
         (
-            Figure("user_bytes_per_reader", "server's memory", "B/reader", False, Target(480)),
+            Figure("user_bytes_per_reader", "server's memory", "B/reader", False, Target(bound) if bound else None),
             Figure("kernel_bytes_per_reader", "kernel's memory", "B/reader", False),
             Figure("idle_cpu_share", "processor time", "of a core", False, Target(0.01)),
             Figure("last_reader_ms", "event at the last reader", "ms", False),
         ),
-        servers=FLOOR_AND_PEER,
-        seconds=50,
+        **{"servers": FLOOR_AND_PEER, "seconds": 50, **more},
     )
 
 
@@ -246,6 +248,10 @@ SCENARIOS = (
     idle("ws", "WebSockets"),
     idle("sse", "SSE streams"),
     idle("longpoll", "held long-polls"),
+    # The floor speaks no TLS.
+    fanout("tls-ws-w16", "ws", 1000, 16, None, servers=PEER, is_encrypted=True),
+    fanout("tls-sse-w16", "sse", 1000, 16, None, servers=PEER, is_encrypted=True),
+    idle("ws", "WebSockets over TLS", "idle-tls", None, servers=PEER, is_encrypted=True),
     catchup("ws", "WebSocket"),
     catchup("sse", "SSE"),
     loops(1),

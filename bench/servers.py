@@ -1,7 +1,7 @@
 """The servers that are compared: how each is started, where it is published to and subscribed to, and how it is ended.
 
 All keep the last 1,000 events of a topic in memory and write no log: they pay for what they promise alike. The floor
-keeps and promises nothing.
+keeps and promises nothing, and speaks no TLS; who does is given a second port for it, with the same certificate.
 """
 
 import http.client
@@ -15,7 +15,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 START_SECONDS = 20
@@ -47,6 +48,7 @@ http {{
     nchan_shared_memory_size 1g;
     server {{
         listen 127.0.0.1:{port} backlog=4096{spread};
+        {tls}
         location = /sub {{
             nchan_subscriber websocket eventsource longpoll;
             nchan_subscriber_first_message newest;
@@ -68,8 +70,26 @@ http {{
 """
 
 
+# With nginx's own ssl_buffer_size, which is 16k: a record holds what one write has, up to that.
+NCHAN_TLS = """listen 127.0.0.1:{port} ssl backlog=4096{spread};
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;"""
+
+
 class Failed(Exception):
     """A measurement that cannot be made, or whose numbers must not be shown."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one server runs, for one measurement."""
+
+    folder: Path
+    port: int
+    tls_port: int = 0  # 0: it needs none
+    certificate: str = ""
+    key: str = ""
 
 
 def existing(program, advice):
@@ -89,9 +109,9 @@ class Floor:
     def __init__(self, options):
         self.program = options.floor
 
-    def command(self, port, _folder, _scenario, _variant):
+    def command(self, place, _scenario, _variant):
         # Herald and nginx turn off Nagle's algorithm as well.
-        return [self.program, "--port", str(port), "--nodelay"]
+        return [self.program, "--port", str(place.port), "--nodelay"]
 
     def load_flags(self, _mode):
         return {}
@@ -112,11 +132,14 @@ class Herald:
         self.program = existing(options.herald, "`make build` builds it; --herald names another")
         self.more = shlex.split(options.herald_args)
 
-    def command(self, port, _folder, scenario, variant):
-        flags = {"loops": 1, "retain-events": RETAINED, "log-level": "error", **scenario.herald}
-        flags |= variant.herald if variant else {}
+    def command(self, place, scenario, variant):
+        flags = {"listen": f"127.0.0.1:{place.port}", "loops": 1, "retain-events": RETAINED, "log-level": "error"}
+        if place.tls_port:
+            flags |= {"tls-listen": f"127.0.0.1:{place.tls_port}", "tls-certificate": place.certificate}
+            flags |= {"tls-key": place.key}
+        flags |= scenario.herald | (variant.herald if variant else {})
         listed = [f"--{name}={value}" for name, value in flags.items()]
-        return [self.program, "serve", "--listen", f"127.0.0.1:{port}", *listed, *self.more]
+        return [self.program, "serve", *listed, *self.more]
 
     def load_flags(self, _mode):
         return {}  # the generator's own paths are Herald's
@@ -143,9 +166,12 @@ class Nchan:
         modules = re.search(r"--modules-path=(\S+)", build)
         self.module = Path(modules[1] if modules else "modules") / "ngx_nchan_module.so"
 
-    def command(self, port, folder, scenario, _variant):
+    def command(self, place, scenario, _variant):
         connections = scenario.reader_count + SPARE_DESCRIPTORS
-        configuration = Path(folder) / "nginx.conf"
+        configuration = place.folder / "nginx.conf"
+        # Without it one of two workers may take nearly all connections.
+        spread = " reuseport" if self.workers > 1 else ""
+        tls = NCHAN_TLS.format(port=place.tls_port, spread=spread, certificate=place.certificate, key=place.key)
         text = NCHAN_CONFIGURATION.format(
             module=self.module,
             # The worker keeps the master's user: it need not be able to read the folder otherwise.
@@ -153,10 +179,10 @@ class Nchan:
             workers=self.workers,
             descriptors=connections + SPARE_DESCRIPTORS,
             connections=connections,
-            folder=folder,
-            port=port,
-            # Without it one of two workers may take nearly all connections.
-            spread=" reuseport" if self.workers > 1 else "",
+            folder=place.folder,
+            port=place.port,
+            spread=spread,
+            tls=tls if place.tls_port else "",
             retained=RETAINED,
         )
         configuration.write_text(text, encoding="utf-8")
@@ -194,15 +220,33 @@ class NchanTwice(Nchan):
 KNOWN = {server.name: server for server in (Floor, Nchan, NchanTwice, Herald)}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
 
 
 def pinned(processors):
     """What a child does before it becomes its program: all its threads and children then stay there."""
     return lambda: os.sched_setaffinity(0, processors)
+
+
+def make_certificate(folder):
+    """A key on P-256 and a certificate that it signed itself; gives what a place says of them."""
+    certificate, key = (str(Path(folder) / name) for name in ("certificate.pem", "key.pem"))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    try:
+        done = subprocess.run(
+            [*command, "-out", certificate, "-keyout", key], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise Failed("no openssl here, which makes the certificate; Debian's package is openssl") from None
+    if done.returncode != 0:
+        raise Failed(f"openssl made no certificate: {done.stderr.strip()[-200:]}")
+    return {"certificate": certificate, "key": key}
 
 
 def first_line(path):
@@ -233,15 +277,17 @@ def stop(process):
 
 
 @contextmanager
-def running(server, scenario, variant, processors):
-    """A server of its own for one measurement; gives its port and its process's id."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        port = free_port()
-        complaints = Path(folder) / "complaints"
+def running(server, scenario, variant, processors, certificate):
+    """A server of its own for one measurement; gives its place and its process's id."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        ports = free_ports(2 if scenario.is_encrypted else 1)
+        place = Place(folder, *ports, **(certificate if scenario.is_encrypted else {}))
+        complaints = folder / "complaints"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HERALD_")}
         with open(complaints, "wb") as errors:
             process = subprocess.Popen(
-                server.command(port, folder, scenario, variant),
+                server.command(place, scenario, variant),
                 preexec_fn=pinned(processors),
                 start_new_session=True,
                 stdout=subprocess.DEVNULL,
@@ -249,8 +295,9 @@ def running(server, scenario, variant, processors):
                 env=environment,
             )
         try:
-            wait_until_open(port, process, server.name)
-            yield port, process.pid
+            for port in filter(None, (place.port, place.tls_port)):
+                wait_until_open(port, process, server.name)
+            yield place, process.pid
         except Failed as failure:
             said = first_line(complaints)
             raise Failed(f"{failure}; {server.name} said: {said}" if said else str(failure)) from None

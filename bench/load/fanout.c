@@ -44,10 +44,10 @@ static void report(const options *options, const audience *audience, uint32_t pu
     cost cost = cost_between(&begin->used, &end->used);
     double deliveries = (double)(end->tally.deliveries - begin->tally.deliveries);
     double bytes = (double)(end->received_bytes - begin->received_bytes);
-    printf("{\"mode\":\"fanout\",\"transport\":\"%s\",\"subscribers\":%u,\"topics\":%u,"
-           "\"publishers\":%u,\"payload_bytes\":%u,",
-           transport_name(options->transport), options->subscriber_count, options->topic_count,
-           publisher_count, options->payload_len);
+    printf("{\"mode\":\"fanout\",");
+    stream_print_transport(&audience->members[0].stream);
+    printf("\"subscribers\":%u,\"topics\":%u,\"publishers\":%u,\"payload_bytes\":%u,",
+           options->subscriber_count, options->topic_count, publisher_count, options->payload_len);
     if (options->rate_per_s > 0) {
         printf("\"rate_per_second\":%.9g,", options->rate_per_s);
         histogram_print(&audience->flow->latency, "latency");

@@ -95,12 +95,12 @@ static void print_memory(const options *options, const memory *before, const mem
     double user = (double)after->resident_bytes - (double)before->resident_bytes;
     double tcp = (double)(after->kernel.tcp_bytes - before->kernel.tcp_bytes);
     double slab = (double)(after->kernel.slab_bytes - before->kernel.slab_bytes);
-    printf("{\"mode\":\"idle\",\"transport\":\"%s\",\"subscribers\":%u,\"payload_bytes\":%u,"
+    printf("\"subscribers\":%u,\"payload_bytes\":%u,"
            "\"user_bytes_per_reader\":%.1f,\"kernel_bytes_per_reader\":%.1f,"
            "\"tcp_bytes_per_reader\":%.1f,\"slab_bytes_per_reader\":%.1f,"
            "\"user_bytes_before\":%.0f,\"user_bytes_after\":%.0f,",
-           transport_name(options->transport), options->subscriber_count, options->payload_len,
-           per(user, count), per(tcp + slab, count), per(tcp, count), per(slab, count),
+           options->subscriber_count, options->payload_len, per(user, count),
+           per(tcp + slab, count), per(tcp, count), per(slab, count),
            (double)before->resident_bytes, (double)after->resident_bytes);
 }
 
@@ -127,6 +127,8 @@ void run_idle(const options *options) {
         wait_for(&publisher, i + 1 < options->event_count ? EVENT_INTERVAL_S : 0);
     }
     publisher_drain(&publisher);
+    printf("{\"mode\":\"idle\",");
+    stream_print_transport(&audience.members[0].stream);
     print_memory(options, &before, &after);
     printf("\"idle_cpu_share\":%.5f,", per(cost.core_s, cost.wall_s));
     print_times(times_ms, options->event_count);

@@ -11,13 +11,15 @@
 /* No more at once: what else is ready should not have to wait long. */
 #define READ_LEN (64 << 10)
 
-static char buffer[MESSAGE_MAX + READ_LEN];
+static char buffer[MESSAGE_MAX + READ_LEN + TLS_HELD_MAX];
+static char encrypted[READ_LEN];
 
 bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *len) {
     if (inbox->rest_len > 0) {
         memcpy(buffer, inbox->rest, inbox->rest_len);
     }
-    ssize_t got = recv(fd, buffer + inbox->rest_len, READ_LEN, 0);
+    char *rest_end = buffer + inbox->rest_len;
+    ssize_t got = recv(fd, inbox->tls != NULL ? encrypted : rest_end, READ_LEN, 0);
     if (got == 0) {
         die("the server closed the connection of a %s", whose);
     }
@@ -26,8 +28,12 @@ bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *l
     }
     inbox->got_len = got > 0 ? (size_t)got : 0;
     inbox->is_full = inbox->got_len == READ_LEN;
+    size_t text_len = inbox->got_len;
+    if (inbox->tls != NULL && got > 0) {
+        text_len = tls_decrypt(inbox->tls, encrypted, inbox->got_len, rest_end);
+    }
     *bytes = buffer;
-    *len = inbox->rest_len + inbox->got_len;
+    *len = inbox->rest_len + text_len;
     return got > 0;
 }
 
@@ -50,6 +56,9 @@ void inbox_keep(inbox *inbox, const char *bytes, size_t len) {
 }
 
 void inbox_free(inbox *inbox) {
+    if (inbox->tls != NULL) {
+        tls_close(&inbox->tls);
+    }
     free(inbox->rest);
     *inbox = (struct inbox){0};
 }

@@ -50,6 +50,7 @@ typedef struct flag {
 static const flag flags[] = {
     {"port", "PORT", AT(port), KIND_WHOLE, ALL, 1, UINT16_MAX, NULL},
     {"pid", "PID", AT(pid), KIND_WHOLE, ALL, 1, INT32_MAX, NULL},
+    {"tls-port", "PORT", AT(tls_port), KIND_WHOLE, FANOUT | IDLE, 1, UINT16_MAX, NULL},
     {"dialect", "herald|nchan|floor", AT(dialect), KIND_NAME, ALL, 0, 0, dialect_names},
     {"transport", "ws|sse|longpoll", AT(transport), KIND_NAME, READING, 0, 0, transport_names},
     {"wait", "spin|sleep", AT(wait), KIND_NAME, ALL, 0, 0, wait_names},
@@ -77,7 +78,8 @@ static const flag flags[] = {
 __attribute__((noreturn)) static void usage(void) {
     fputs("usage: load MODE --port PORT --pid PID [FLAGS]\n"
           "PID: the server, whose processor time is counted with that of its children.\n"
-          "A path may hold %u, the topic's number.\n",
+          "A path may hold %u, the topic's number.\n"
+          "At the TLS port the readers come by TLS; what publishes stays plain.\n",
           stderr);
     for (int mode = 0; mode_names[mode] != NULL; mode++) {
         fprintf(stderr, "  %s", mode_names[mode]);

@@ -24,7 +24,8 @@ typedef enum dialect { DIALECT_HERALD, DIALECT_NCHAN, DIALECT_FLOOR } dialect;
 typedef struct options {
     mode mode;
     uint32_t port;
-    uint32_t pid; /* the server, whose processor time is counted with that of its children */
+    uint32_t tls_port; /* where the readers come by TLS; 0: at port, and plain */
+    uint32_t pid;      /* the server, whose processor time is counted with that of its children */
     uint32_t transport;
     uint32_t dialect;
     uint32_t wait; /* how the generator waits: see loop.h */

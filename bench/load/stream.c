@@ -13,7 +13,9 @@
 #define POSITION_MAX 256u
 
 static void send_all(const stream *stream, const char *bytes, size_t len) {
-    if (send(stream->fd, bytes, len, MSG_NOSIGNAL) != (ssize_t)len) {
+    if (stream->inbox.tls != NULL) {
+        tls_send(stream->inbox.tls, bytes, len);
+    } else if (send(stream->fd, bytes, len, MSG_NOSIGNAL) != (ssize_t)len) {
         die("asking for a stream: %s", strerror(errno));
     }
 }
@@ -24,7 +26,11 @@ static void send_all(const stream *stream, const char *bytes, size_t len) {
 static void send_pong(const stream *stream, const char *payload, size_t len) {
     char frame[6 + 125] = {(char)0x8a, (char)(0x80 | len)};
     memcpy(frame + 6, payload, len);
-    (void)send(stream->fd, frame, 6 + len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (stream->inbox.tls != NULL) {
+        tls_send(stream->inbox.tls, frame, 6 + len);
+    } else {
+        (void)send(stream->fd, frame, 6 + len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
 }
 
 static void on_message(stream *stream, const char *text, size_t len) {
@@ -165,9 +171,11 @@ static size_t take_page(stream *stream, const char *bytes, size_t len) {
 /* --- Any of them --- */
 
 stream_kind stream_kind_of(const options *options, stream_on_event_fn *on_event, void *context) {
+    bool is_encrypted = options->tls_port > 0;
     return (stream_kind){.transport = options->transport,
                          .dialect = options->dialect,
-                         .port = options->port,
+                         .port = is_encrypted ? options->tls_port : options->port,
+                         .is_encrypted = is_encrypted,
                          .path = options->subscribe_path,
                          .on_event = on_event,
                          .context = context};
@@ -246,6 +254,9 @@ void stream_begin(stream *stream, stream_kind *kind, uint32_t topic) {
                               .fd = connect_to((uint16_t)kind->port, 0),
                               .topic = topic,
                               .kind = kind};
+    if (kind->is_encrypted) {
+        stream->inbox.tls = tls_open(stream->fd);
+    }
     if (kind->transport != TRANSPORT_LONGPOLL) {
         char text[REQUEST_MAX];
         send_all(stream, text, stream_request(kind, topic, text, sizeof text));
@@ -266,6 +277,13 @@ void stream_open(stream *stream, stream_kind *kind, uint32_t topic, const loop *
         }
     }
     loop_watch(loop, stream->fd, EDGES, &stream->source);
+}
+
+void stream_print_transport(const stream *stream) {
+    printf("\"transport\":\"%s\",", transport_name(stream->kind->transport));
+    if (stream->inbox.tls != NULL) {
+        printf("\"tls\":\"%s\",", tls_agreed(stream->inbox.tls));
+    }
 }
 
 void stream_close(stream *stream) {

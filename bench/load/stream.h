@@ -27,6 +27,7 @@ typedef struct stream_kind {
     uint32_t transport;
     uint32_t dialect;
     uint32_t port;
+    bool is_encrypted;
     const char *path;
     bool is_from_earliest;
     stream_on_event_fn *on_event;
@@ -57,6 +58,9 @@ bool stream_read(stream *stream);
 
 /* Begins, waits until the stream is open and puts it into the loop. */
 void stream_open(stream *stream, stream_kind *kind, uint32_t topic, const loop *loop);
+
+/* Prints the JSON members that say how it came, with a comma behind. */
+void stream_print_transport(const stream *stream);
 
 void stream_close(stream *stream);
 

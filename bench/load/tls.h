@@ -1,0 +1,34 @@
+/* A client's TLS 1.3 for many connections: one context for all, no certificate is verified, no
+ * session is resumed, and a connection between two records holds no buffer.
+ *
+ * The caller reads the socket and has the bytes decrypted. So one read takes in many records, and
+ * none is made that finds nothing: a connection costs the generator what a plain one does, and the
+ * cipher. */
+#ifndef TLS_H
+#define TLS_H
+
+#include <stddef.h>
+
+typedef struct ssl_st tls;
+
+/* Of a record that has come in part, at most so much text is held back. */
+#define TLS_HELD_MAX (16u << 10)
+
+/* Shakes hands over a socket that blocks. Gives a connection; whatever goes wrong ends the
+ * program. */
+tls *tls_open(int fd);
+
+/* Decrypts all that the bytes have whole, together with those of before. Returns the text's length,
+ * at most len + TLS_HELD_MAX, for which out has room. */
+size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out);
+
+/* Sends all. The socket takes it: what is sent is short. */
+void tls_send(tls *tls, const char *bytes, size_t len);
+
+/* Ends *tls without telling the server; the socket is the caller's to close. */
+void tls_close(tls **tls);
+
+/* What was agreed on, as `TLSv1.3 TLS_AES_128_GCM_SHA256`. */
+const char *tls_agreed(const tls *tls);
+
+#endif
