@@ -62,7 +62,7 @@ static void fill(run *run) {
     request request;
     const options *options = run->options;
     kind = (client_kind){.loop = &run->loop, .port = options->port};
-    request_init_publish(&request, options->port, options->publish_path, options->payload_len);
+    request_init_publish(&request, options->port, options->publish_path, payloads_of(options));
     client_open(&client, &kind, request_len_max(&request) * FILL_COUNT);
     uint64_t progress = now_ns();
     while (client.answered < options->event_count) {

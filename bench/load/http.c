@@ -2,7 +2,6 @@
 #include "http.h"
 
 #include "base.h"
-#include "counter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +35,7 @@ static void init(request *request, const char *method, const char *path, const c
     }
     request->before_len = (size_t)before_len;
     request->behind_len = (size_t)behind_len;
-    request->counter_at = 0;
+    request->payloads = NULL;
 }
 
 void request_init_get(request *request, uint32_t port, const char *path) {
@@ -45,16 +44,14 @@ void request_init_get(request *request, uint32_t port, const char *path) {
     init(request, "GET", path, fields);
 }
 
-void request_init_publish(request *request, uint32_t port, const char *path, uint32_t payload_len) {
+void request_init_publish(request *request, uint32_t port, const char *path,
+                          const payloads *payloads) {
     char fields[160];
     snprintf(fields, sizeof fields,
-             "Host: 127.0.0.1:%u\r\nContent-Type: text/plain\r\nContent-Length: %u\r\n", port,
-             payload_len);
+             "Host: 127.0.0.1:%u\r\nContent-Type: %s\r\nContent-Length: %u\r\n", port,
+             payloads->type, payloads->len);
     init(request, "POST", path, fields);
-    request->counter_at = request->behind_len;
-    request->behind_len += payload_len;
-    request->behind = must_alloc(request->behind, request->behind_len);
-    memset(request->behind + request->counter_at, 'x', payload_len);
+    request->payloads = payloads;
 }
 
 void request_free(request *request) {
@@ -63,7 +60,8 @@ void request_free(request *request) {
 }
 
 size_t request_len_max(const request *request) {
-    return request->before_len + 20 + request->behind_len;
+    size_t body_len = request->payloads != NULL ? request->payloads->len : 0;
+    return request->before_len + 20 + request->behind_len + body_len;
 }
 
 size_t request_write(const request *request, char *out, uint32_t number, uint64_t counter) {
@@ -73,10 +71,12 @@ size_t request_write(const request *request, char *out, uint32_t number, uint64_
         len += format_number(out + len, number);
     }
     memcpy(out + len, request->behind, request->behind_len);
-    if (request->counter_at > 0) {
-        counter_write(out + len + request->counter_at, counter);
+    len += request->behind_len;
+    if (request->payloads != NULL) {
+        payload_write(request->payloads, out + len, counter);
+        len += request->payloads->len;
     }
-    return len + request->behind_len;
+    return len;
 }
 
 const char *answer_field(const answer_head *head, const char *name) {

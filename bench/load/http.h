@@ -3,6 +3,8 @@
 #ifndef HTTP_H
 #define HTTP_H
 
+#include "payload.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,18 +16,19 @@
 void path_write(char *out, size_t cap, const char *path, uint32_t number);
 bool path_is_numbered(const char *path);
 
-/* A request of which only the topic's number and the counter in the body change. */
+/* A request of which only the topic's number and the body change. */
 typedef struct request {
     char *before; /* up to the number */
     size_t before_len;
     char *behind;
     size_t behind_len;
-    size_t counter_at; /* in behind; 0 if there is no body */
+    const payloads *payloads; /* NULL: no body */
     bool is_numbered;
 } request;
 
 void request_init_get(request *request, uint32_t port, const char *path);
-void request_init_publish(request *request, uint32_t port, const char *path, uint32_t payload_len);
+void request_init_publish(request *request, uint32_t port, const char *path,
+                          const payloads *payloads);
 void request_free(request *request);
 size_t request_len_max(const request *request);
 /* Writes the request; returns its length. */

@@ -2,6 +2,7 @@
 
 #include "base.h"
 #include "counter.h"
+#include "payload.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ static const char *const mode_names[] = {"fanout", "publish", "poll", "churn",
                                          "idle",   "catchup", NULL};
 static const char *const transport_names[] = {"ws", "sse", "longpoll", NULL};
 static const char *const wait_names[] = {"spin", "sleep", NULL};
+static const char *const body_names[] = {"text", "json", NULL};
 static const char *const dialect_names[] = {"herald", "nchan", "floor", NULL};
 
 typedef enum kind { KIND_WHOLE, KIND_REAL, KIND_TEXT, KIND_NAME } kind;
@@ -65,6 +67,7 @@ static const flag flags[] = {
     {"events", "N", AT(event_count), KIND_WHOLE, IDLE | CATCHUP, 0, EVENTS_MAX, NULL},
     {"live", "SUBSCRIBERS", AT(live_count), KIND_WHOLE, CATCHUP, 0, SUBSCRIBERS_MAX, NULL},
     {"payload", "BYTES", AT(payload_len), KIND_WHOLE, PUBLISHING, COUNTER_LEN, PAYLOAD_MAX, NULL},
+    {"body", "text|json", AT(body), KIND_NAME, PUBLISHING, 0, 0, body_names},
     {"settle", "SECONDS", AT(settle_s), KIND_REAL, IDLE, 0, SECONDS_MAX, NULL},
     {"warm-up", "SECONDS", AT(warm_up_s), KIND_REAL, ALL & ~IDLE, 0, SECONDS_MAX, NULL},
     {"seconds", "SECONDS", AT(measured_s), KIND_REAL, ALL, 0, SECONDS_MAX, NULL},
@@ -163,6 +166,9 @@ static void check(const options *options) {
     if ((options->mode == MODE_CHURN || options->mode == MODE_CATCHUP) &&
         options->transport == TRANSPORT_LONGPOLL) {
         die("%s takes --transport ws or sse", mode_names[options->mode]);
+    }
+    if (options->body == BODY_JSON && options->payload_len < PAYLOAD_JSON_MIN) {
+        die("JSON takes a --payload of at least %u", PAYLOAD_JSON_MIN);
     }
     if (options->mode == MODE_CATCHUP && options->event_count == 0) {
         die("a catch-up takes --events of at least 1");

@@ -19,6 +19,7 @@ typedef enum mode {
 } mode;
 typedef enum transport { TRANSPORT_WS, TRANSPORT_SSE, TRANSPORT_LONGPOLL } transport;
 typedef enum wait { WAIT_SPIN, WAIT_SLEEP } wait_kind;
+typedef enum body { BODY_TEXT, BODY_JSON } body;
 typedef enum dialect { DIALECT_HERALD, DIALECT_NCHAN, DIALECT_FLOOR } dialect;
 
 typedef struct options {
@@ -34,6 +35,7 @@ typedef struct options {
     uint32_t window;
     uint32_t publisher_count; /* connections that publish; 0 leaves it to the mode */
     uint32_t payload_len;
+    uint32_t body;
     uint32_t connection_count;
     uint32_t pipeline;
     uint32_t event_count;

@@ -19,7 +19,7 @@ void publisher_open(publisher *publisher, const options *options, const loop *lo
         .audience = audience,
     };
     request_init_publish(&publisher->request, options->port, options->publish_path,
-                         options->payload_len);
+                         payloads_of(options));
     size_t len = request_len_max(&publisher->request);
     size_t waiting = options->window > 0 ? options->window : WAITING_COUNT;
     if (len * waiting > WAITING_LEN_MAX) {

@@ -98,7 +98,7 @@ void run_requests(const options *options) {
                              .context = &run};
     if (options->mode == MODE_PUBLISH) {
         request_init_publish(&run.request, options->port, options->publish_path,
-                             options->payload_len);
+                             payloads_of(options));
     } else {
         request_init_get(&run.request, options->port, options->poll_path);
     }
