@@ -116,10 +116,11 @@ def of_figure(figure, contestants):
                 "lowest": min(found),
                 "highest": max(found),
             }
-    for value in values.values():
-        for name in ("floor", "nchan"):
-            base = values.get(name, {}).get("median")
-            value[f"to_{name}"] = value["median"] / base if base else None
+    first = contestants[0].name if contestants and contestants[0].variant else ""
+    for name, value in values.items():
+        for key, of in (("floor", "floor"), ("nchan", "nchan"), ("first", first if name != first else "")):
+            base = values.get(of, {}).get("median")
+            value[f"to_{key}"] = value["median"] / base if base else None
     target = figure.target
     return {
         "member": figure.member,
@@ -127,6 +128,7 @@ def of_figure(figure, contestants):
         "unit": figure.unit,
         "more_is_better": figure.more_is_better,
         "target": {"bound": target.bound, "of": target.of} if target else None,
+        "first": first,
         "values": values,
         "verdicts": [verdict(figure, item, values) for item in judged(contestants)] if target else [],
     }
@@ -198,6 +200,10 @@ def target_text(figure):
 
 
 def verdict_text(figure, contestant):
+    """The verdict; of a variant that has nothing to reach, how it stands to the first."""
+    to_first = figure["values"].get(contestant, {}).get("to_first")
+    if not figure["target"] and to_first is not None:
+        return f"{to_first:.2f} × {figure['first']}"
     for item in figure["verdicts"]:
         if item["contestant"] == contestant:
             exact = f"{item['value']:.3f}: " if item["value"] is not None and figure["target"]["of"] else ""

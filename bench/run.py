@@ -25,7 +25,7 @@ import servers
 
 HERE = Path(__file__).resolve().parent
 # What each program of C is linked with.
-LIBRARIES = {"load": ["-lssl", "-lcrypto", "-lm"], "floor": ["-lm"]}
+LIBRARIES = {"load": ["-lssl", "-lcrypto", "-lz", "-lm"], "floor": ["-lm"]}
 COMPILE_FLAGS = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 WARM_UP_SECONDS = 1
 # For opening tens of thousands of connections, and for publishing what is to be caught up with.

@@ -167,6 +167,22 @@ def catchup(transport, spoken):
     )
 
 
+def compression(name, transport, spoken, coding):
+    """Readers that ask for compression, and readers that do not, of the same events: what it costs, what it saves."""
+    return Scenario(
+        name,
+        f"JSON of 1 KiB to 1,000 {spoken}, window 16",
+        "fanout",
+        {"transport": transport, "subscribers": 1000, "window": 16, "payload": 1024, "body": "json"},
+        (
+            Figure("core_us_per_delivery", "processor time", "µs/delivery", False),
+            Figure("bytes_per_delivery", "on the wire", "B/delivery", False),
+        ),
+        servers=HERALD,
+        variants=(Variant("plain"), Variant(coding, {"compress": "yes"})),
+    )
+
+
 def churn(transport, spoken):
     return Scenario(
         f"churn-{transport}",
@@ -256,6 +272,8 @@ SCENARIOS = (
     catchup("sse", "SSE"),
     loops(1),
     loops(16),
+    compression("deflate-ws", "ws", "WebSockets", "deflate"),
+    compression("gzip-sse", "sse", "SSE streams", "gzip"),
     churn("ws", "WebSockets"),
     churn("sse", "SSE streams"),
     scale("ws", "WebSockets"),

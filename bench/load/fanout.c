@@ -56,9 +56,15 @@ static void report(const options *options, const audience *audience, uint32_t pu
         printf("\"window\":%u,", options->window);
     }
     printf("\"events\":%" PRIu64 ",\"deliveries\":%.0f,\"deliveries_per_core_second\":%.0f,"
-           "\"deliveries_per_second\":%.0f,\"bytes_per_delivery\":%.1f,",
+           "\"deliveries_per_second\":%.0f,\"core_us_per_delivery\":%.4f,"
+           "\"bytes_per_delivery\":%.1f,",
            end->completed - begin->completed, deliveries, per(deliveries, cost.core_s),
-           per(deliveries, cost.wall_s), per(bytes, deliveries));
+           per(deliveries, cost.wall_s), per(cost.core_s * 1e6, deliveries),
+           per(bytes, deliveries));
+    if (options->compresses) {
+        printf("\"compressed_share\":%.4f,",
+               per((double)audience->kind.unpacked_count, (double)audience->tally.deliveries));
+    }
     cost_print(&cost);
     tally_print_faults(&audience->tally);
     puts("}");
@@ -83,5 +89,8 @@ void run_fanout(const options *options) {
     flow_measure_end(flow);
     moment end = moment_of(options, &audience);
     publisher_drain(&publisher);
+    if (options->compresses && audience.kind.unpacked_count == 0) {
+        die("no event came compressed");
+    }
     report(options, &audience, publisher_count, &begin, &end);
 }

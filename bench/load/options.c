@@ -20,6 +20,7 @@ static const char *const mode_names[] = {"fanout", "publish", "poll", "churn",
 static const char *const transport_names[] = {"ws", "sse", "longpoll", NULL};
 static const char *const wait_names[] = {"spin", "sleep", NULL};
 static const char *const body_names[] = {"text", "json", NULL};
+static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const dialect_names[] = {"herald", "nchan", "floor", NULL};
 
 typedef enum kind { KIND_WHOLE, KIND_REAL, KIND_TEXT, KIND_NAME } kind;
@@ -55,6 +56,7 @@ static const flag flags[] = {
     {"tls-port", "PORT", AT(tls_port), KIND_WHOLE, FANOUT | IDLE, 1, UINT16_MAX, NULL},
     {"dialect", "herald|nchan|floor", AT(dialect), KIND_NAME, ALL, 0, 0, dialect_names},
     {"transport", "ws|sse|longpoll", AT(transport), KIND_NAME, READING, 0, 0, transport_names},
+    {"compress", "no|yes", AT(compresses), KIND_NAME, FANOUT | IDLE, 0, 0, switch_names},
     {"wait", "spin|sleep", AT(wait), KIND_NAME, ALL, 0, 0, wait_names},
     {"subscribers", "N", AT(subscriber_count), KIND_WHOLE, FANOUT | IDLE, 1, SUBSCRIBERS_MAX, NULL},
     {"topics", "N", AT(topic_count), KIND_WHOLE, FANOUT | PUBLISH | POLL, 1, TOPICS_MAX, NULL},
@@ -166,6 +168,9 @@ static void check(const options *options) {
     if ((options->mode == MODE_CHURN || options->mode == MODE_CATCHUP) &&
         options->transport == TRANSPORT_LONGPOLL) {
         die("%s takes --transport ws or sse", mode_names[options->mode]);
+    }
+    if (options->compresses && options->transport == TRANSPORT_LONGPOLL) {
+        die("--compress takes --transport ws or sse");
     }
     if (options->body == BODY_JSON && options->payload_len < PAYLOAD_JSON_MIN) {
         die("JSON takes a --payload of at least %u", PAYLOAD_JSON_MIN);

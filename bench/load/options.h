@@ -29,7 +29,8 @@ typedef struct options {
     uint32_t pid;      /* the server, whose processor time is counted with that of its children */
     uint32_t transport;
     uint32_t dialect;
-    uint32_t wait; /* how the generator waits: see loop.h */
+    uint32_t compresses; /* the readers ask for compression, and insist */
+    uint32_t wait;       /* how the generator waits: see loop.h */
     uint32_t subscriber_count;
     uint32_t topic_count;
     uint32_t window;

@@ -41,6 +41,22 @@ static void on_message(stream *stream, const char *text, size_t len) {
     }
 }
 
+static void on_unpacked(stream *stream, const unpacked *message) {
+    stream_kind *kind = stream->kind;
+    for (uint32_t i = 0; i < message->event_count; i++) {
+        kind->on_event(kind->context, stream, message->counters[i]);
+    }
+    kind->unpacked_count += message->event_count;
+}
+
+static void on_packed(stream *stream, const char *bytes, size_t len) {
+    const unpacked *message = unpacked_known(&stream->place, bytes, len);
+    if (message == NULL || message->packed_len != len) {
+        message = unpack(&stream->place, bytes, len, stream->kind->payloads);
+    }
+    on_unpacked(stream, message);
+}
+
 /* Takes one frame off the front. Returns its length, or 0 if it is not whole. */
 static size_t take_frame(stream *stream, const char *bytes, size_t len) {
     if (len < 2) {
@@ -49,7 +65,8 @@ static size_t take_frame(stream *stream, const char *bytes, size_t len) {
     const unsigned char *head = (const unsigned char *)bytes;
     size_t payload_len = head[1] & 0x7f;
     size_t head_len = payload_len < 126 ? 2 : payload_len == 126 ? 4 : 10;
-    if ((head[0] & 0xf0) != 0x80 || (head[1] & 0x80) != 0) {
+    bool is_packed = stream->kind->compresses && (head[0] & 0xf8) == 0xc0;
+    if (((head[0] & 0xf0) != 0x80 && !is_packed) || (head[1] & 0x80) != 0) {
         die("a frame that is masked, fragmented or extended");
     }
     if (len < head_len) {
@@ -72,6 +89,8 @@ static size_t take_frame(stream *stream, const char *bytes, size_t len) {
         die("the server closed a WebSocket");
     } else if (opcode == 0x9 && payload_len <= 125) {
         send_pong(stream, bytes + head_len, payload_len);
+    } else if (is_packed) {
+        on_packed(stream, bytes + head_len, payload_len);
     } else if (opcode == 0x1 || opcode == 0x2) {
         on_message(stream, bytes + head_len, payload_len);
     }
@@ -92,6 +111,40 @@ static size_t take_block(stream *stream, const char *bytes, size_t len) {
         }
     }
     return 0;
+}
+
+/* --- The same, compressed --- */
+
+#define GZIP_HEAD_LEN 10u
+
+/* Takes the head off the front, one that has nothing in it (RFC 1952 section 2.3). */
+static size_t take_gzip_head(stream *stream, const char *bytes, size_t len) {
+    if (len < GZIP_HEAD_LEN) {
+        return 0;
+    }
+    if (memcmp(bytes, "\x1f\x8b\x08\0", 4) != 0) {
+        die("a stream that is not gzip, or has names in its head");
+    }
+    stream->is_past_gzip_head = true;
+    return GZIP_HEAD_LEN;
+}
+
+/* Takes off the front what lies before the mark of a flush, and the mark. */
+static size_t take_packed_block(stream *stream, const char *bytes, size_t len) {
+    if (!stream->is_past_gzip_head) {
+        return take_gzip_head(stream, bytes, len);
+    }
+    const unpacked *message = unpacked_known(&stream->place, bytes, len);
+    if (message == NULL || len < message->packed_len + FLUSH_MARK_LEN ||
+        memcmp(bytes + message->packed_len, FLUSH_MARK, FLUSH_MARK_LEN) != 0) {
+        const char *end = memmem(bytes, len, FLUSH_MARK, FLUSH_MARK_LEN);
+        if (end == NULL) {
+            return 0;
+        }
+        message = unpack(&stream->place, bytes, (size_t)(end - bytes), stream->kind->payloads);
+    }
+    on_unpacked(stream, message);
+    return message->packed_len + FLUSH_MARK_LEN;
 }
 
 /* --- Long-poll --- */
@@ -177,6 +230,8 @@ stream_kind stream_kind_of(const options *options, stream_on_event_fn *on_event,
                          .port = is_encrypted ? options->tls_port : options->port,
                          .is_encrypted = is_encrypted,
                          .path = options->subscribe_path,
+                         .compresses = options->compresses,
+                         .payloads = options->compresses ? payloads_of(options) : NULL,
                          .on_event = on_event,
                          .context = context};
 }
@@ -192,13 +247,33 @@ size_t stream_request(const stream_kind *kind, uint32_t topic, char *out, size_t
                              : "Connection: Upgrade\r\nUpgrade: websocket\r\n"
                                "Sec-WebSocket-Version: 13\r\n"
                                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    int len = snprintf(out, cap, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s\r\n", path, after,
-                       kind->port, fields);
+    const char *offer =
+        kind->transport == TRANSPORT_SSE
+            ? "Accept-Encoding: gzip\r\n"
+            : "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    int len = snprintf(out, cap, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s%s\r\n", path, after,
+                       kind->port, fields, kind->compresses ? offer : "");
     return (size_t)len;
 }
 
 uint32_t stream_status(const stream_kind *kind) {
     return kind->transport == TRANSPORT_WS ? 101 : 200;
+}
+
+static bool has_agreed_to(const answer_head *head, const char *name, const char *word) {
+    const char *value = answer_field(head, name);
+    return value != NULL && memmem(value, strcspn(value, "\r"), word, strlen(word)) != NULL;
+}
+
+/* That each message stands by itself is not asked here: one that does not cannot be unpacked. */
+static void check_compression(const stream_kind *kind) {
+    bool has_agreed =
+        kind->transport == TRANSPORT_SSE
+            ? has_agreed_to(&kind->head, "Content-Encoding", "gzip")
+            : has_agreed_to(&kind->head, "Sec-WebSocket-Extensions", "permessage-deflate");
+    if (!has_agreed) {
+        die("the server did not agree to compress");
+    }
 }
 
 static size_t take_opening(stream *stream, const char *bytes, size_t len) {
@@ -208,6 +283,9 @@ static size_t take_opening(stream *stream, const char *bytes, size_t len) {
     }
     if (head->status != stream_status(stream->kind)) {
         die("subscribing was answered: %.*s", (int)strcspn(head->text, "\r"), head->text);
+    }
+    if (stream->kind->compresses) {
+        check_compression(stream->kind);
     }
     stream->is_open = true;
     return head->len;
@@ -222,8 +300,11 @@ static size_t take(stream *stream, const char *bytes, size_t len) {
     if (!stream->is_open) {
         return take_opening(stream, bytes, len);
     }
-    return stream->kind->transport == TRANSPORT_WS ? take_frame(stream, bytes, len)
-                                                   : take_block(stream, bytes, len);
+    if (stream->kind->transport == TRANSPORT_WS) {
+        return take_frame(stream, bytes, len);
+    }
+    return stream->kind->compresses ? take_packed_block(stream, bytes, len)
+                                    : take_block(stream, bytes, len);
 }
 
 bool stream_read(stream *stream) {

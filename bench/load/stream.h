@@ -11,6 +11,7 @@
 #include "inbox.h"
 #include "loop.h"
 #include "options.h"
+#include "unpack.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,9 +31,12 @@ typedef struct stream_kind {
     bool is_encrypted;
     const char *path;
     bool is_from_earliest;
+    bool compresses;
+    const payloads *payloads; /* what is in the events, to compare; only if it compresses */
     stream_on_event_fn *on_event;
     void *context;
     uint64_t received_bytes; /* over their sockets, all that came */
+    uint64_t unpacked_count; /* events that came compressed */
     answer_head head;        /* of the answer that came last */
     char poll[REQUEST_MAX];
     size_t poll_len; /* of the long-poll that follows on that answer; 0 if it is not written */
@@ -43,7 +47,9 @@ struct stream {
     source source; /* first: the loop knows no more of it */
     int fd;
     bool is_open; /* the server has agreed */
+    bool is_past_gzip_head;
     uint32_t topic;
+    uint32_t place; /* of the last compressed message: see unpack.h */
     stream_kind *kind;
     inbox inbox;
 };

@@ -80,7 +80,8 @@ __attribute__((noreturn)) static void fail(const char *doing) {
     char text[256];
     unsigned long code = ERR_get_error();
     ERR_error_string_n(code, text, sizeof text);
-    die("%s: %s", doing, code != 0 ? text : strerror(errno));
+    const char *why = errno != 0 ? strerror(errno) : "the server closed the connection";
+    die("%s: %s", doing, code != 0 ? text : why);
 }
 
 static SSL_CTX *context(void) {
