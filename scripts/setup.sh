@@ -52,7 +52,6 @@ missing_for_tests() {
 
 missing_for_bench() {
     has openssl || echo openssl
-    has pkg-config && pkg-config --exists openssl || echo libssl-dev
     # Debian's nginx is where not every user's PATH looks.
     [ -x /usr/sbin/nginx ] || echo nginx-light
     [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || echo libnginx-mod-nchan
