@@ -44,10 +44,17 @@ find_clang() {
     return 1
 }
 
+# Targets of joints take the whole core, parsers the lowest floors alone.
 build() {
-    local target=$1 sources=(CModules/CHeraldBase/*.c CModules/CHeraldWire/*.c)
+    local target=$1 sources=(CModules/CHeraldBase/*.c CModules/CHeraldWire/*.c) libraries=()
+    if grep -q '"joint.h"' "Tests/Fuzz/$target.c"; then
+        sources+=(CModules/CHeraldLog/*.c CModules/CHeraldNet/*.c CModules/CHeraldHub/*.c)
+        mapfile -t libraries < <(pkg-config --libs libuv liburing openssl libnghttp2 | tr ' ' '\n' | grep .)
+        libraries+=(-ICModules/CHeraldLog/include -ICModules/CHeraldNet/include -ICModules/CHeraldHub/include
+            -ICModules/CHeraldHub)
+    fi
     "$clang" "${base_flags[@]}" -Wall -Wextra -Werror "${linker[@]}" -fsanitize=fuzzer "${sanitizers[@]}" "${includes[@]}" \
-        "Tests/Fuzz/$target.c" "${sources[@]}" "$out"/foreign/*.o -o "$out/$target"
+        "Tests/Fuzz/$target.c" "${sources[@]}" "$out"/foreign/*.o "${libraries[@]}" -o "$out/$target"
 }
 
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "usage: scripts/fuzz.sh [seconds [target…]]"

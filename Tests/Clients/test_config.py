@@ -62,6 +62,12 @@ DEFAULTS = {
     "max-head": "16KiB",
     "max-message": "1MiB",
     "max-batch": 1000,
+    "max-http2-streams": 256,
+    "http2-frame-allowance": 1000,
+    "tls-certificate": [],
+    "tls-key": [],
+    "tls-min-version": "1.2",
+    "tls-handshakes": 4,
     "max-wait": "5m",
     "request-timeout": "10s",
     "idle-timeout": "75s",
@@ -84,7 +90,7 @@ def test_the_defaults(printed):
     settings, text = printed()
     assert {key: settings.get(key) for key in DEFAULTS} == DEFAULTS
     assert settings["loops"] >= 1
-    assert set(settings) <= {*DEFAULTS, "loops", "echo-path"}
+    assert set(settings) <= {*DEFAULTS, "loops", "echo-path", "tls-listen", "tls-client-ca"}
     assert origin(text, "listen") == "default"
 
 
