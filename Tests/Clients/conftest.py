@@ -20,7 +20,7 @@ from helpers import PATIENCE, eventually, unique_topic
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("HERALD_BINARY", ".build/release/herald")).resolve()
 LOGS = Path(os.environ.get("HERALD_ARTIFACTS", ROOT / "artifacts")) / "logs"
-READY = re.compile(r"^herald: listening on http://([^\s:]+|\[[^\]]+\]):(\d+)$")
+READY = re.compile(r"^herald: listening on http://([^\s:]+|\[[^\]]+\]):(\d+)(?: and https://\S+)?$")
 
 # What a sanitizer, the C library or the Swift runtime writes when the program did something it must not.
 REPORT = re.compile(
