@@ -276,7 +276,7 @@ void hr__home_drain(void *context) {
             hr__session_finish(session, HR_CLOSE_DRAIN);
         } else if (session->mode == HR_MODE_H2) {
             hr__h2_drain(session);
-        } else if (session->mode == HR_MODE_POLL || session->mode == HR_MODE_SSE ||
+        } else if (session->mode == HR_MODE_POLL || session->mode == HR_MODE_STREAM ||
                    session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
             session->drain_due = true;
             hr__session_arm(session, spread_ms == 0 ? 0 : hr__random(home) % spread_ms);

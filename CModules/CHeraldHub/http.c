@@ -310,7 +310,7 @@ void hr__http_input(hr_session *session, char *bytes, size_t len) {
             hr__h2_input(session, bytes + at, len - at);
             return;
         }
-        if (session->mode == HR_MODE_SSE || session->mode == HR_MODE_ENDING) {
+        if (session->mode == HR_MODE_STREAM || session->mode == HR_MODE_ENDING) {
             return;
         }
         if (session->mode != HR_MODE_HTTP || hr_conn_waiting_len(&session->conn) > HR_BACKLOG_MAX) {

@@ -123,7 +123,7 @@ typedef enum hr_mode {
     HR_MODE_HTTP,    /* between requests, or reading one */
     HR_MODE_REQUEST, /* a request waits for the handler's answer */
     HR_MODE_POLL,    /* a poll is held or catches up */
-    HR_MODE_SSE,
+    HR_MODE_STREAM,  /* SSE or NDJSON; the reader's transport says which */
     HR_MODE_WS,
     HR_MODE_ECHO,
     HR_MODE_H2,     /* HTTP/2: what it carries are sessions of their own */

@@ -218,7 +218,7 @@ void hr__session_input(hr_session *session, char *bytes, size_t len) {
     case HR_MODE_REQUEST:
     case HR_MODE_POLL: hr__session_stash(session, bytes, len); break;
     case HR_MODE_H2: hr__h2_input(session, bytes, len); break;
-    case HR_MODE_SSE: /* a stream's client has nothing more to say */
+    case HR_MODE_STREAM: /* a stream's client has nothing more to say */
     case HR_MODE_ENDING: break;
     }
     session->in_input = false;
@@ -253,7 +253,7 @@ static void on_eof(hr_conn *conn) {
         return;
     case HR_MODE_ENDING: return;
     case HR_MODE_POLL:
-    case HR_MODE_SSE:
+    case HR_MODE_STREAM:
     case HR_MODE_WS:
     case HR_MODE_H2:
     case HR_MODE_ECHO: hr_conn_close(conn, HR_CLOSE_PEER); return;
@@ -352,7 +352,7 @@ void hr__session_end_in_order(hr_session *session) {
         session->style.keep_alive = false;
         hr__poll_timeout(session);
         return;
-    case HR_MODE_SSE:
+    case HR_MODE_STREAM:
     case HR_MODE_WS:
     case HR_MODE_ECHO:
         hr__stream_end(session, HR_CLOSE_DRAIN, 1001, HR_LIT("server is going away"));
@@ -414,7 +414,7 @@ static void on_timer(hr_timer *timer) {
     case HR_MODE_HTTP: on_http_timer(session); return;
     case HR_MODE_REQUEST: return; /* armed again when it is answered */
     case HR_MODE_POLL: hr__poll_timeout(session); return;
-    case HR_MODE_SSE:
+    case HR_MODE_STREAM:
     case HR_MODE_WS:
     case HR_MODE_ECHO:
         if (is_stuck(session)) {

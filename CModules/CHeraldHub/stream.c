@@ -1,4 +1,4 @@
-/* Streams, SSE and WebSocket: their beginning, what is said besides events, their end. */
+/* Streams, SSE, NDJSON and WebSocket: their beginning, what is said besides events, their end. */
 #include "hub_private.h"
 
 #include <stdlib.h>
@@ -113,10 +113,24 @@ void hr__count_outcome(hr_home *home, const hr_reader *reader, const hr__outcome
 
 /* Control messages. ---------------------------------------------------------------------------- */
 
+static bool is_sse(const hr_session *session) {
+    return session->mode == HR_MODE_STREAM && session->reader.transport == HR_SSE_STREAM;
+}
+
+/* A WebSocket has its control messages in frames, an NDJSON stream has the same on lines. */
+static hr_status append_control(const hr_session *session, hr_buf *out, hr_slice json) {
+    HR_ASSERT(!is_sse(session));
+    if (session->mode != HR_MODE_STREAM) {
+        return hr_ws_frame_append(out, HR_WS_TEXT, json);
+    }
+    hr_status status = hr_buf_append_slice(out, json);
+    return status == HR_OK ? hr_buf_append(out, "\n", 1) : status;
+}
+
 void hr__control_send(hr_session *session, const hr_buf *json) {
     hr_buf *out = &session->home->out;
     out->len = 0;
-    if (hr_ws_frame_append(out, HR_WS_TEXT, hr_buf_slice(json)) != HR_OK) {
+    if (append_control(session, out, hr_buf_slice(json)) != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
@@ -130,7 +144,7 @@ static void send_outcome(hr_reader *reader, const hr__outcome *outcome) {
     hr_slice name = outcome->name.len > 0 ? outcome->name : HR_LIT("gap");
     hr_status status = HR_OK;
     body->len = 0;
-    if (session->mode == HR_MODE_SSE) {
+    if (is_sse(session)) {
         status = hr_buf_appendf(body, "event: herald.%s\ndata: {",
                                 is_resumed(outcome) ? "resumed" : "gap");
     } else {
@@ -140,13 +154,12 @@ static void send_outcome(hr_reader *reader, const hr__outcome *outcome) {
         status = hr__outcome_append(body, home, reader, outcome);
     }
     if (status == HR_OK) {
-        status =
-            hr_buf_append_slice(body, session->mode == HR_MODE_SSE ? HR_LIT("}\n\n") : HR_LIT("}"));
+        status = hr_buf_append_slice(body, is_sse(session) ? HR_LIT("}\n\n") : HR_LIT("}"));
     }
     hr__count_outcome(home, reader, outcome);
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
-    } else if (session->mode == HR_MODE_SSE) {
+    } else if (is_sse(session)) {
         hr_conn_write(&session->conn, body->data, body->len);
     } else {
         hr__control_send(session, body);
@@ -193,7 +206,7 @@ static void begin_sse(hr_session *session) {
     }
 }
 
-static void begin_ws(hr_session *session) {
+static void send_welcome(hr_session *session) {
     hr_home *home = session->home;
     hr_buf *body = &home->body;
     if (session->reader.encoding == HR_ENCODING_WS_RAW) {
@@ -217,33 +230,38 @@ static void begin_ws(hr_session *session) {
 }
 
 void hr__stream_begin(hr_session *session) {
-    if (session->mode == HR_MODE_SSE) {
+    if (is_sse(session)) {
         begin_sse(session);
-    } else if (session->mode == HR_MODE_WS) {
-        begin_ws(session);
+    } else if (session->mode != HR_MODE_ECHO) {
+        send_welcome(session);
     }
     if (hr_conn_is_open(&session->conn)) {
         hr__session_arm(session, hr__session_beat_ms(session));
     }
 }
 
-static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
+static hr_status append_heartbeat(hr_session *session, hr_buf *out) {
     hr_home *home = session->home;
-    hr_status status = hr_ws_frame_append(out, HR_WS_PING, HR_LIT(""));
-    if (status != HR_OK || session->mode == HR_MODE_ECHO ||
-        session->reader.encoding == HR_ENCODING_WS_RAW) {
-        return status;
-    }
     hr_buf *body = &home->body;
     body->len = 0;
-    status = hr_buf_append_slice(body, HR_LIT("{\"control\":\"heartbeat\",\"cursor\":\""));
+    hr_status status =
+        hr_buf_append_slice(body, HR_LIT("{\"control\":\"heartbeat\",\"cursor\":\""));
     if (status == HR_OK) {
         status = hr__id_append(body, epoch_of(home), hr__reader_position(&session->reader));
     }
     if (status == HR_OK) {
         status = hr_buf_append_slice(body, HR_LIT("\"}"));
     }
-    return status == HR_OK ? hr_ws_frame_append(out, HR_WS_TEXT, hr_buf_slice(body)) : status;
+    return status == HR_OK ? append_control(session, out, hr_buf_slice(body)) : status;
+}
+
+static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
+    hr_status status = hr_ws_frame_append(out, HR_WS_PING, HR_LIT(""));
+    if (status != HR_OK || session->mode == HR_MODE_ECHO ||
+        session->reader.encoding == HR_ENCODING_WS_RAW) {
+        return status;
+    }
+    return append_heartbeat(session, out);
 }
 
 /* A comment keeps the line open; a block of only id: moves the browser's last event id without an
@@ -257,30 +275,35 @@ static hr_status append_sse_beat(hr_session *session, hr_buf *out) {
     return status == HR_OK ? hr_buf_append(out, "\n\n", 2) : status;
 }
 
+static hr_status append_beat(hr_session *session, hr_buf *out) {
+    if (session->mode != HR_MODE_STREAM) {
+        return append_ws_beat(session, out);
+    }
+    return is_sse(session) ? append_sse_beat(session, out) : append_heartbeat(session, out);
+}
+
 void hr__stream_beat(hr_session *session) {
     hr_home *home = session->home;
     hr_buf *out = &home->out;
+    bool is_stream = session->mode == HR_MODE_STREAM;
     hr__session_arm(session, hr__session_beat_ms(session));
     /* Behind a full socket one ping waits behind at most one unfinished frame; a second would tell
      * nothing more. */
-    bool is_full = session->conn.waiting != NULL;
-    if (session->mode != HR_MODE_SSE && !is_full) {
+    if (session->conn.waiting != NULL) {
+        return;
+    }
+    if (!is_stream) {
         if (session->missed_beats >= 2) {
             hr_conn_close(&session->conn, HR_CLOSE_UNRESPONSIVE);
             return;
         }
         session->missed_beats++;
-    } else if (is_full) {
-        return;
     }
     out->len = 0;
-    hr_status status =
-        session->mode == HR_MODE_SSE ? append_sse_beat(session, out) : append_ws_beat(session, out);
-    if (status == HR_OK) {
-        hr__count(
-            &home->stats.transports[session->mode == HR_MODE_SSE ? HR_SSE_STREAM : HR_WEBSOCKET]
-                 .heartbeats,
-            1);
+    if (append_beat(session, out) == HR_OK) {
+        /* An echo's connection has been no reader yet, or one of another transport. */
+        uint8_t transport = is_stream ? session->reader.transport : HR_WEBSOCKET;
+        hr__count(&home->stats.transports[transport].heartbeats, 1);
         hr_conn_write(&session->conn, out->data, out->len);
     }
 }
@@ -296,16 +319,36 @@ static void count_close_code(hr_home *home, uint16_t code) {
     }
 }
 
+/* Those who come back must not all come back at once. */
+static uint32_t spread_retry_ms(hr_home *home) {
+    uint32_t retry_ms = home->hub->config.sse_retry_ms;
+    return retry_ms + (uint32_t)(hr__random(home) % ((uint64_t)retry_ms + 1));
+}
+
+/* {"control":"end","cursor":…,"retry_ms":…} */
+static hr_status append_end(hr_session *session, hr_buf *out) {
+    hr_home *home = session->home;
+    hr_buf *body = &home->body;
+    body->len = 0;
+    hr_status status = hr_buf_append_slice(body, HR_LIT("{\"control\":\"end\",\"cursor\":\""));
+    if (status == HR_OK) {
+        status = hr__id_append(body, epoch_of(home), hr__reader_position(&session->reader));
+    }
+    if (status == HR_OK) {
+        status = hr_buf_appendf(body, "\",\"retry_ms\":%u}", spread_retry_ms(home));
+    }
+    return status == HR_OK ? append_control(session, out, hr_buf_slice(body)) : status;
+}
+
 void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, hr_slice text) {
     hr_home *home = session->home;
     hr_buf *out = &home->out;
     out->len = 0;
     hr_status status = HR_OK;
-    if (session->mode == HR_MODE_SSE) {
-        /* Those who come back must not all come back at once. */
-        uint32_t retry_ms = home->hub->config.sse_retry_ms;
-        status = hr_buf_appendf(out, "retry: %llu\n\n",
-                                (unsigned long long)(retry_ms + hr__random(home) % (retry_ms + 1)));
+    if (is_sse(session)) {
+        status = hr_buf_appendf(out, "retry: %u\n\n", spread_retry_ms(home));
+    } else if (session->mode == HR_MODE_STREAM) {
+        status = append_end(session, out);
     } else if (!session->close_sent) {
         session->close_sent = true;
         count_close_code(home, code);

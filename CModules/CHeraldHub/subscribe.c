@@ -33,10 +33,15 @@ static hr_status place(hr_reader *reader, hr_log *log, const hr_subscription *su
     return HR_OK;
 }
 
+static bool is_poll(hr_transport transport) {
+    return transport == HR_LONGPOLL || transport == HR_SHORTPOLL;
+}
+
 static hr_encoding encoding_of(const hr_subscription *subscription) {
     switch (subscription->transport) {
     case HR_WEBSOCKET: return subscription->raw ? HR_ENCODING_WS_RAW : HR_ENCODING_WS;
     case HR_SSE_STREAM: return subscription->raw ? HR_ENCODING_SSE_RAW : HR_ENCODING_SSE;
+    case HR_NDJSON_STREAM: return HR_ENCODING_NDJSON;
     case HR_LONGPOLL:
     case HR_SHORTPOLL: return HR_ENCODING_JSON;
     }
@@ -98,15 +103,17 @@ static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_pro
     return status == HR_OK ? hr_buf_append(out, "\r\n", 2) : status;
 }
 
-static hr_status append_sse_head(hr_request *request, hr_buf *out) {
+static hr_status append_stream_head(hr_request *request, hr_buf *out) {
+    hr_session *session = request->session;
     /* The stream has no length: it ends with its connection (RFC 9112 §6.3). */
-    request->session->style.keep_alive = false;
-    hr_status status = hr__head_begin(request->home, out, 200, request->session->style);
-    return status != HR_OK
-               ? status
-               : hr_buf_append_slice(out, HR_LIT("Content-Type: text/event-stream\r\n"
-                                                 "Cache-Control: no-cache, no-transform\r\n"
-                                                 "X-Accel-Buffering: no\r\n\r\n"));
+    session->style.keep_alive = false;
+    const hr_slice parts[] = {
+        HR_LIT("Content-Type: "),
+        session->reader.transport == HR_SSE_STREAM ? HR_LIT("text/event-stream")
+                                                   : HR_LIT("application/x-ndjson"),
+        HR_LIT("\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n")};
+    hr_status status = hr__head_begin(request->home, out, 200, session->style);
+    return status == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : status;
 }
 
 /* Becoming a stream. --------------------------------------------------------------------------- */
@@ -116,8 +123,8 @@ static hr_status begin_stream(hr_request *request, hr_mode mode) {
     hr_session *session = request->session;
     hr_buf *out = &session->home->out;
     out->len = 0;
-    hr_status status = mode == HR_MODE_SSE ? append_sse_head(request, out)
-                                           : append_upgrade(request, out, mode == HR_MODE_WS);
+    hr_status status = mode == HR_MODE_STREAM ? append_stream_head(request, out)
+                                              : append_upgrade(request, out, mode == HR_MODE_WS);
     if (status != HR_OK) {
         return status;
     }
@@ -153,7 +160,7 @@ static hr_status subscribe_stream(hr_request **handle, const hr_subscription *su
         reader->had_filters = true;
     }
     hr__live_sync(home);
-    hr_mode mode = subscription->transport == HR_SSE_STREAM ? HR_MODE_SSE : HR_MODE_WS;
+    hr_mode mode = subscription->transport == HR_WEBSOCKET ? HR_MODE_WS : HR_MODE_STREAM;
     status = begin_stream(request, mode);
     if (status != HR_OK) {
         hr__reader_close(reader);
@@ -193,8 +200,7 @@ hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subsc
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
     HR_ASSERT(request->kind == HR_REQUEST_HTTP);
-    HR_ASSERT(subscription->max >= 1 || subscription->transport == HR_WEBSOCKET ||
-              subscription->transport == HR_SSE_STREAM);
+    HR_ASSERT(subscription->max >= 1 || !is_poll(subscription->transport));
     hr_session *session = request->session;
     if (session == NULL) {
         hr__request_end(handle);
@@ -222,7 +228,8 @@ hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subsc
     }
     switch (subscription->transport) {
     case HR_WEBSOCKET:
-    case HR_SSE_STREAM: return subscribe_stream(handle, subscription);
+    case HR_SSE_STREAM:
+    case HR_NDJSON_STREAM: return subscribe_stream(handle, subscription);
     case HR_LONGPOLL: return subscribe_poll(handle, subscription);
     case HR_SHORTPOLL:
         *handle = NULL;

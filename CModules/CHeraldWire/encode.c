@@ -252,11 +252,15 @@ static char *put_block_head(char *at, const plan *plan) {
     return at;
 }
 
-static hr_status encode_json(const plan *plan, hr_buf *out) {
-    hr_status status = hr_buf_reserve(out, plan->object_len);
+static hr_status encode_json(const plan *plan, bool is_line, hr_buf *out) {
+    size_t len = plan->object_len + (is_line ? 1 : 0);
+    hr_status status = hr_buf_reserve(out, len);
     if (status == HR_OK) {
-        put_object(out->data + out->len, plan);
-        out->len += plan->object_len;
+        char *end = put_object(out->data + out->len, plan);
+        if (is_line) {
+            *end = '\n';
+        }
+        out->len += len;
     }
     return status;
 }
@@ -317,7 +321,8 @@ hr_status hr_event_encode(const hr_event_view *event, hr_encoding encoding, hr_b
         plan_object(&plan);
     }
     switch (encoding) {
-    case HR_ENCODING_JSON: return encode_json(&plan, out);
+    case HR_ENCODING_JSON: return encode_json(&plan, false, out);
+    case HR_ENCODING_NDJSON: return encode_json(&plan, true, out);
     case HR_ENCODING_SSE:
     case HR_ENCODING_SSE_RAW: return encode_block(&plan, raw, out);
     case HR_ENCODING_WS:

@@ -84,6 +84,9 @@ public enum Transport: Sendable, Equatable {
     /// Server-Sent Events.
     case serverSentEvents
 
+    /// A stream of events, each a line of JSON.
+    case ndjson
+
     /// Requests that the server holds until there are events, or until `wait` has passed.
     case longPoll(wait: Duration = .seconds(30))
 

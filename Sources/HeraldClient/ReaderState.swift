@@ -113,6 +113,7 @@ extension Signal {
         case .gap(let gap): [.gap(gap)]
         case .reset(let gap): [.reset(gap)]
         case .problem(let problem): throw HeraldError.problem(problem)
+        case .end(let cursor, _): cursor.map { [.moved($0)] } ?? []
         case .notice: []
         }
     }

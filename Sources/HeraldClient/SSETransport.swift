@@ -9,10 +9,11 @@ struct SSETransport: ReaderTransport {
     let namesItsStart = false
 
     func run(_ feed: ReaderFeed) async throws -> StreamEnd {
-        let request = request(from: await feed.position)
+        let stream = StreamRequest(caller: caller, filters: filters, mediaType: "text/event-stream")
         do {
             return try await SilenceWatch.run(limit: caller.configuration.silenceMax) { watch in
-                try await read(request, feed, watch)
+                guard let body = try await stream.open(at: await feed.position, watch) else { return .stop }
+                return try await read(body, feed, watch)
             }
         } catch let error as SSEError {
             switch error {
@@ -24,36 +25,13 @@ struct SSETransport: ReaderTransport {
         }
     }
 
-    private func request(from position: Position) -> HTTPClientRequest {
-        var query = filters.map { ("topic", $0) }
-        if case .after = position {} else { query.append(("after", position.description)) }
-        var request = caller.request(.GET, "/v1/events", query: query)
-        request.headers.add(name: "Accept", value: "text/event-stream")
-        request.headers.add(name: "Cache-Control", value: "no-store")
-        if case .after(let cursor) = position {
-            request.headers.add(name: "Last-Event-ID", value: cursor.description)
-        }
-        return request
-    }
-
     private func read(
-        _ request: HTTPClientRequest, _ feed: ReaderFeed, _ watch: SilenceWatch
+        _ body: HTTPClientResponse.Body, _ feed: ReaderFeed, _ watch: SilenceWatch
     ) async throws -> StreamEnd {
-        watch.startWaiting()
-        let response = try await caller.client.execute(request, deadline: .distantFuture)
-        if response.status == .noContent { return .stop }
-        guard response.status == .ok else {
-            throw HeraldError.problem(Problem(try await caller.collect(response)))
-        }
-        watch.stopWaiting()
-        let contentType = response.headers.first(name: "Content-Type") ?? ""
-        guard MediaType.essence(contentType) == "text/event-stream" else {
-            throw HeraldError.malformed("an answer of type \"\(contentType)\" where an event stream was expected")
-        }
         try await feed.take([.connected])
         let limits = caller.configuration.limits
         var parser = SSEParser(lineBytesMax: limits.lineBytesMax, messageBytesMax: limits.messageBytesMax)
-        var pieces = response.body.makeAsyncIterator()
+        var pieces = body.makeAsyncIterator()
         while true {
             watch.startWaiting()
             guard let piece = try await pieces.next() else { return .reconnect }

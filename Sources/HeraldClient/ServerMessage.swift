@@ -13,6 +13,9 @@ enum ServerMessage: Sendable, Equatable {
     case reset(Gap)
     case problem(Problem)
 
+    /// The stream ends in order; come back after `retry`.
+    case end(cursor: Cursor?, retry: Duration?)
+
     /// An answer or notice that a reader needs not act on.
     case notice(String)
 
@@ -46,6 +49,9 @@ enum ServerMessage: Sendable, Equatable {
                 throw HeraldError.malformed("a heartbeat without a usable cursor")
             }
             return .heartbeat(cursor)
+        case "end":
+            let retry: Int? = try members.integer("retry_ms")
+            return .end(cursor: try members.cursor("cursor"), retry: retry.map { .milliseconds($0) })
         case "error":
             return .problem(
                 Problem(

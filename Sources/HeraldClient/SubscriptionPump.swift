@@ -61,6 +61,7 @@ struct SubscriptionPump: Sendable {
             switch subscription.transport {
             case .webSocket: WebSocketTransport(caller: caller, filters: filters)
             case .serverSentEvents: SSETransport(caller: caller, filters: filters)
+            case .ndjson: NDJSONTransport(caller: caller, filters: filters)
             case .longPoll(let wait): PollTransport(caller: caller, filters: filters, pace: .held(wait))
             case .shortPoll(let interval): PollTransport(caller: caller, filters: filters, pace: .every(interval))
             }

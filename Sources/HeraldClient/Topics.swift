@@ -10,6 +10,9 @@ public struct TopicState: Sendable, Equatable {
         /// Readers of event streams.
         public var serverSentEvents = 0
 
+        /// Readers of streams of JSON lines.
+        public var ndjson = 0
+
         /// Held long-polls.
         public var longPoll = 0
 
@@ -17,7 +20,7 @@ public struct TopicState: Sendable, Equatable {
         public var shortPoll = 0
 
         /// All of them.
-        public var total: Int { webSocket + serverSentEvents + longPoll + shortPoll }
+        public var total: Int { webSocket + serverSentEvents + ndjson + longPoll + shortPoll }
     }
 
     /// The topic.
@@ -106,6 +109,7 @@ extension TopicState {
             let counts = Members(text, try text.members(of: counts))
             subscribers.webSocket = try counts.integer("websocket") ?? 0
             subscribers.serverSentEvents = try counts.integer("sse") ?? 0
+            subscribers.ndjson = try counts.integer("ndjson") ?? 0
             subscribers.longPoll = try counts.integer("longpoll") ?? 0
             subscribers.shortPoll = try counts.integer("shortpoll") ?? 0
         }

@@ -81,8 +81,9 @@ public struct HubStatistics: Sendable, Hashable {
         lag = Histogram(core.lag)
         transports[.webSocket] = TransportStatistics(core.transports.0)
         transports[.serverSentEvents] = TransportStatistics(core.transports.1)
-        transports[.longPoll] = TransportStatistics(core.transports.2)
-        transports[.shortPoll] = TransportStatistics(core.transports.3)
+        transports[.ndjson] = TransportStatistics(core.transports.2)
+        transports[.longPoll] = TransportStatistics(core.transports.3)
+        transports[.shortPoll] = TransportStatistics(core.transports.4)
     }
 
     /// Why connections could not be accepted.

@@ -96,7 +96,8 @@ public struct TopicState: Sendable, Hashable {
         published = core.published_count
         let counts = core.subscribers
         subscribers = [
-            .webSocket: counts.0, .serverSentEvents: counts.1, .longPoll: counts.2, .shortPoll: counts.3,
+            .webSocket: counts.0, .serverSentEvents: counts.1, .ndjson: counts.2, .longPoll: counts.3,
+            .shortPoll: counts.4,
         ]
     }
 }
@@ -115,6 +116,8 @@ public enum Transport: Int, Sendable, Hashable, CaseIterable {
     case webSocket
     /// A stream of Server-Sent Events.
     case serverSentEvents
+    /// A stream of events, each a line of JSON.
+    case ndjson
     /// A poll that is held until there is something to answer.
     case longPoll
     /// A poll that is answered at once.
@@ -124,6 +127,7 @@ public enum Transport: Int, Sendable, Hashable, CaseIterable {
         switch self {
         case .webSocket: .HR_WEBSOCKET
         case .serverSentEvents: .HR_SSE_STREAM
+        case .ndjson: .HR_NDJSON_STREAM
         case .longPoll: .HR_LONGPOLL
         case .shortPoll: .HR_SHORTPOLL
         }

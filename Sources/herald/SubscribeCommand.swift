@@ -26,7 +26,7 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     /// The ways to get events, by the names that the command line has for them.
     enum TransportName: String, ExpressibleByArgument, CaseIterable {
-        case ws, sse, longpoll, poll
+        case ws, sse, ndjson, longpoll, poll
     }
 
     /// The ways to print an event.
@@ -91,6 +91,7 @@ struct SubscribeCommand: AsyncParsableCommand {
         switch transport {
         case .ws: .webSocket
         case .sse: .serverSentEvents
+        case .ndjson: .ndjson
         case .longpoll: .longPoll(wait: wait)
         case .poll: .shortPoll(interval: interval)
         }

@@ -93,7 +93,8 @@ struct TopicsCommand: AsyncParsableCommand {
                     ("topic", state.topic), ("retained", "\(state.retained)"), ("bytes", "\(state.retainedBytes)"),
                     ("published", "\(state.published)"), ("floor", state.floor?.description ?? "-"),
                     ("head", state.head?.description ?? "-"), ("websocket", "\(readers.webSocket)"),
-                    ("sse", "\(readers.serverSentEvents)"), ("longpoll", "\(readers.longPoll)"),
+                    ("sse", "\(readers.serverSentEvents)"), ("ndjson", "\(readers.ndjson)"),
+                    ("longpoll", "\(readers.longPoll)"),
                 ]
                 for (name, value) in fields { try Terminal.print(Row.padded(name, 12) + value) }
             }

@@ -158,11 +158,12 @@ final class TestHub: @unchecked Sendable {
         }
     }
 
-    /// `/sse/a,b`, `/ws/a`, `/long/a`, `/short/a`, with the query `N` for a cursor.
+    /// `/sse/a,b`, `/lines/a`, `/ws/a`, `/long/a`, `/short/a`, with the query `N` for a cursor.
     private func subscribe(_ request: inout OpaquePointer?, path: String) {
         let parts = path.split(separator: "/", maxSplits: 1).map(String.init)
         let transports: [String: hr_transport] = [
-            "sse": .HR_SSE_STREAM, "ws": .HR_WEBSOCKET, "long": .HR_LONGPOLL, "short": .HR_SHORTPOLL,
+            "sse": .HR_SSE_STREAM, "lines": .HR_NDJSON_STREAM, "ws": .HR_WEBSOCKET, "long": .HR_LONGPOLL,
+            "short": .HR_SHORTPOLL,
         ]
         guard let transport = transports[parts[0]] else {
             hr_request_answer(&request, 404, nil, 0, slice(""))

@@ -66,7 +66,7 @@ let slowDisconnect = hr_slow_policy(rawValue: 1)!
 let slowLatest = hr_slow_policy(rawValue: 2)!
 let websocket = hr_transport(rawValue: 0)!
 let serverSentEvents = hr_transport(rawValue: 1)!
-let longPoll = hr_transport(rawValue: 2)!
+let longPoll = hr_transport(rawValue: 3)!
 let json = hr_encoding(rawValue: 0)!
 
 /// Calls body with the texts as slices that live as long as the call.

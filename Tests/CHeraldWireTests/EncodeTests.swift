@@ -114,6 +114,11 @@ struct EncodeTests {
         #expect(Event(data: "x").text(.HR_ENCODING_SSE).hasPrefix("id: 5f3a9c1e-42\ndata: {"))
     }
 
+    @Test func `an NDJSON line is the object and one line feed`() {
+        let event = Event(type: "t", contentType: "application/json", data: "[\n1]")
+        #expect(event.text(.HR_ENCODING_NDJSON) == event.text(.HR_ENCODING_JSON) + "\n")
+    }
+
     @Test(arguments: [
         ("", "data: \n"), ("x", "data: x\n"), ("a\nb", "data: a\ndata: b\n"),
         ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: \n"),
@@ -265,6 +270,8 @@ struct EncodeTests {
         let lines = string(event.data).replacing("\r\n", with: "\n").replacing("\r", with: "\n")
         #expect(raw.data == (isBinary ? Array(Data(event.data).base64EncodedString().utf8) : Array(lines.utf8)))
 
+        #expect(event.encoded(.HR_ENCODING_NDJSON) == event.encoded(.HR_ENCODING_JSON) + [0x0A])
+        #expect(!event.encoded(.HR_ENCODING_JSON).contains(0x0A))
         #expect(payload(event.encoded(.HR_ENCODING_WS), opcode: 1) == event.encoded(.HR_ENCODING_JSON))
         #expect(payload(event.encoded(.HR_ENCODING_WS_RAW), opcode: isBinary ? 2 : 1) == event.data)
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 # busy machine, only takes longer.
 PATIENCE = 30.0 * float(os.environ.get("HERALD_TEST_PATIENCE", "1"))
 
-TRANSPORTS = ["websocket", "sse", "longpoll", "shortpoll"]
+TRANSPORTS = ["websocket", "sse", "ndjson", "longpoll", "shortpoll"]
 ID = re.compile(r"^[0-9a-f]{8}-(0|[1-9][0-9]*)$")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
@@ -306,6 +306,20 @@ class EventStream(RawConnection):
             if data:
                 fields = dict(block)
                 return fields.get("event"), fields.get("id"), "\n".join(data)
+
+
+class LineStream(RawConnection):
+    """An NDJSON stream read from a raw socket, so that a test may also leave it unread."""
+
+    def __init__(self, server, target, headers=None, receive_buffer=None):
+        super().__init__(server, receive_buffer)
+        self.request("GET", target, {"Accept": "application/x-ndjson", **(headers or {})})
+        self.response = self.read_response(stream=True)
+        assert self.response.status == 200, (self.response, self.buffer)
+
+    def read_json(self):
+        """The next line, which is an event or a control message."""
+        return json.loads(self.read_until(b"\n"))
 
 
 class Proxy:

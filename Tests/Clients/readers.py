@@ -1,4 +1,4 @@
-"""One way to read events over each of the four transports, with clients from PyPI.
+"""One way to read events over each of the five transports, with clients from PyPI.
 
 A reader gives items: an event, or the outcome of a resume (`resumed`, `gap`, `reset`), or a gap in mid-stream. It
 knows its cursor, with which a reader of any other transport goes on.
@@ -141,6 +141,36 @@ class SSEReader(Reader):
         self._client.close()
 
 
+class NDJSONReader(Reader):
+    transport = "ndjson"
+
+    def __init__(self, server, filters, after=None):
+        super().__init__(after)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENCE)
+        headers = {"Accept": "application/x-ndjson"} | ({"Last-Event-ID": after} if after else {})
+        self._context = self._client.stream("GET", server.url + target(filters), headers=headers)
+        self.response = self._context.__enter__()
+        self.response.raise_for_status()
+        self._lines = self.response.iter_lines()
+        self.welcome = json.loads(next(self._lines))
+        assert self.welcome["control"] == "welcome", self.welcome
+        if self.cursor is None:
+            self.cursor = self.welcome["cursor"]
+
+    def read(self):
+        while True:
+            message = json.loads(next(self._lines))
+            kind = message.pop("control", "event")
+            if kind == "heartbeat":
+                self.cursor = message["cursor"]
+            if kind in ("event", "resumed", "gap", "reset"):
+                return self._note(Item(kind, message))
+
+    def close(self):
+        self._context.__exit__(None, None, None)
+        self._client.close()
+
+
 class PollReader(Reader):
     """Long-polls with wait, short-polls without; a short-poll that found nothing is asked again."""
 
@@ -194,7 +224,10 @@ class ShortPollReader(PollReader):
     transport = "shortpoll"
 
 
-READERS = {reader.transport: reader for reader in (WebSocketReader, SSEReader, LongPollReader, ShortPollReader)}
+READERS = {
+    reader.transport: reader
+    for reader in (WebSocketReader, SSEReader, NDJSONReader, LongPollReader, ShortPollReader)
+}
 
 
 def open_reader(server, transport, filters, after=None):

@@ -10,7 +10,7 @@ import pytest
 from conftest import BINARY, herald_environment
 from helpers import PATIENCE, Proxy, eventually, foreign_epoch, unique_topic
 
-TRANSPORTS = {"ws": "websocket", "sse": "sse", "longpoll": "longpoll", "poll": "shortpoll"}
+TRANSPORTS = {"ws": "websocket", "sse": "sse", "ndjson": "ndjson", "longpoll": "longpoll", "poll": "shortpoll"}
 
 
 def herald(server, *arguments, input=None):
@@ -130,7 +130,7 @@ def test_subscribe_ends_after_max_events(server, topic, transport):
     assert [json.loads(line)["id"] for line in out.splitlines()] == published[:3]
 
 
-@pytest.mark.parametrize("transport", ["ws", "sse", "longpoll"])
+@pytest.mark.parametrize("transport", ["ws", "sse", "ndjson", "longpoll"])
 def test_subscribe_prints_events_as_they_come_and_ends_on_ctrl_c(server, topic, transport):
     server.publish(topic)
     with Subscriber(server, topic, f"{topic}/*", "--transport", transport) as subscriber:

@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT: everybody is told, nothing is cut short, and the exit code is 0."""
 
+import json
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,13 @@ from helpers import (
     TEXT,
     Closed,
     EventStream,
+    LineStream,
     RawConnection,
     RawWebSocket,
     eventually,
     frame,
     request_bytes,
+    sequence,
 )
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -36,7 +39,9 @@ def test_every_kind_of_connection_is_told(server_factory, topic, number):
     cursor = server.publish(topic)["id"]
     target = f"/v1/events/{topic}"
     stream, socket = EventStream(server, target), RawWebSocket(server, target)
+    lines = LineStream(server, target)
     stream.read_block()
+    assert lines.read_json()["control"] == "welcome"
     assert socket.read_json()["control"] == "welcome"
     with RawConnection(server) as poll, RawConnection(server) as idle:
         poll.request("GET", f"{target}?after={cursor}&wait=300")
@@ -54,6 +59,10 @@ def test_every_kind_of_connection_is_told(server_factory, topic, number):
 
         rest = stream.read_to_end().decode()
         assert rest.split("\n\n")[-2].startswith("retry: "), rest
+
+        end = json.loads(lines.read_to_end().splitlines()[-1])
+        assert end["control"] == "end" and sequence(end["cursor"]) >= sequence(cursor)
+        assert 2000 <= end["retry_ms"] <= 4000
 
         answer = poll.read_response()
         assert answer.status == 200

@@ -6,7 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers import PATIENCE, TRANSPORTS, EventStream, RawWebSocket, eventually, foreign_epoch, sequence, unique_topic
+from helpers import (
+    PATIENCE,
+    TRANSPORTS,
+    EventStream,
+    LineStream,
+    RawWebSocket,
+    eventually,
+    foreign_epoch,
+    sequence,
+    unique_topic,
+)
 from readers import assert_ascending, assert_whole, open_reader
 
 # Large enough that no socket buffer of the kernel holds what a stalled reader does not read.
@@ -200,14 +210,15 @@ def test_a_gap_has_the_same_fields_everywhere(tight, topic, transport):
     assert (body["from"], body["to"]) == (published[5], published[29])
 
 
-@pytest.mark.parametrize("transport", ["sse", "websocket"])
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
 def test_a_slow_reader_gets_a_gap_and_goes_on(tight, topic, transport):
     target = f"/v1/events/{topic}"
     if transport == "sse":
         reader = EventStream(tight, target, receive_buffer=8192)
         reader.read_block()
     else:
-        reader = RawWebSocket(tight, target, receive_buffer=8192)
+        kind = LineStream if transport == "ndjson" else RawWebSocket
+        reader = kind(tight, target, receive_buffer=8192)
         reader.read_json()
     with reader:
         published = []

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helpers import (
     PATIENCE,
+    TRANSPORTS,
     RawConnection,
     RawWebSocket,
     eventually,
@@ -82,7 +83,7 @@ def test_every_family_is_there_with_help_and_type(server):
 
 def test_series_are_there_before_anything_happened(server_factory):
     samples = server_factory().samples()
-    for transport in ("websocket", "sse", "longpoll", "shortpoll"):
+    for transport in TRANSPORTS:
         assert samples[("herald_deliveries_total", ("transport", transport))] == 0
     assert samples[("herald_events_published_total",)] == 0
     assert samples[("herald_accept_failures_total", ("reason", "descriptors"))] == 0
@@ -174,7 +175,7 @@ def test_what_the_parser_refuses_is_counted(quiet):
     eventually(lambda: moved("herald_http_rejected_total") == 2, "two refusals")
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse"])
+@pytest.mark.parametrize("transport", ["websocket", "sse", "ndjson"])
 def test_a_stream_counts_readers_filters_and_deliveries(quiet, topic, transport):
     quiet.publish(topic)
     moved = Delta(quiet)
@@ -201,12 +202,12 @@ def test_resumes_and_gaps_are_counted_by_transport_and_outcome(quiet, topic):
     published = [quiet.publish(topic)["id"] for _ in range(30)]
     moved = Delta(quiet)
     cursors = {"resumed": published[25], "gap": published[3], "reset": f"{foreign_epoch(published[0])}-1"}
-    for transport in ("websocket", "sse", "longpoll", "shortpoll"):
+    for transport in TRANSPORTS:
         for kind, cursor in cursors.items():
             with open_reader(quiet, transport, topic, after=cursor) as reader:
                 assert reader.read().kind == kind
                 reader.read_until(published[-1])
-    for transport in ("websocket", "sse", "longpoll", "shortpoll"):
+    for transport in TRANSPORTS:
         for outcome in cursors:
             assert moved("herald_resumes_total", transport=transport, outcome=outcome) == 1, (transport, outcome)
         assert moved("herald_gaps_total", transport=transport, reason="evicted") == 1

@@ -4,7 +4,19 @@ import json
 
 import pytest
 
-from helpers import CLOSE, PING, PONG, TEXT, EventStream, RawWebSocket, eventually, frame, sequence
+from helpers import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    TRANSPORTS,
+    EventStream,
+    LineStream,
+    RawWebSocket,
+    eventually,
+    frame,
+    sequence,
+)
 from readers import open_reader
 
 BIG = "x" * 16000
@@ -42,7 +54,7 @@ def stall(server, topic, open_stalled):
 
 def raw_reader(server, topic, transport):
     target = f"/v1/events/{topic}"
-    kind = EventStream if transport == "sse" else RawWebSocket
+    kind = {"sse": EventStream, "ndjson": LineStream, "websocket": RawWebSocket}[transport]
     return lambda: kind(server, target, receive_buffer=8192)
 
 
@@ -59,7 +71,7 @@ def read_messages(reader, transport, last):
     return messages
 
 
-@pytest.mark.parametrize("transport", ["sse", "websocket"])
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
 def test_policy_gap_goes_on_from_the_oldest_event_kept(server, topic, transport):
     topic = f"gap/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
@@ -72,7 +84,7 @@ def test_policy_gap_goes_on_from_the_oldest_event_kept(server, topic, transport)
     assert_holes_are_told(delivered, gaps, published)
 
 
-@pytest.mark.parametrize("transport", ["sse", "websocket"])
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
 def test_policy_latest_skips_to_the_newest_event(server, topic, transport):
     topic = f"latest/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
@@ -86,14 +98,16 @@ def test_policy_latest_skips_to_the_newest_event(server, topic, transport):
     assert_holes_are_told(delivered, gaps, published)
 
 
-@pytest.mark.parametrize("transport", ["sse", "websocket"])
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
 def test_policy_disconnect_ends_the_connection(server, topic, transport):
     topic = f"disconnect/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
     with reader:
-        if transport == "sse":
+        if transport != "websocket":
             rest = reader.read_to_end()
             assert published[-1].encode() not in rest
+            if transport == "ndjson":
+                assert json.loads(rest.splitlines()[-1])["control"] == "end"
         else:
             codes = []
             while not codes:
@@ -139,7 +153,7 @@ def test_a_healthy_reader_behind_a_full_socket_is_not_taken_for_dead(server_fact
         assert published
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll", "shortpoll"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_reader_that_keeps_up_never_sees_a_policy(server, topic, transport):
     for policy in ("gap", "latest", "disconnect"):
         name = f"{policy}/{topic}"

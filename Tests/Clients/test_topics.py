@@ -31,7 +31,7 @@ def test_an_unknown_topic_is_not_found(server):
     assert_problem(server.client.delete(f"/v1/topics/{unique_topic()}"), 404, "not-found")
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse"])
+@pytest.mark.parametrize("transport", ["websocket", "sse", "ndjson"])
 def test_subscribers_are_counted_by_transport(server, topic, transport):
     server.publish(topic)
     with open_reader(server, transport, topic), open_reader(server, transport, f"{topic.split('/')[0]}/**"):

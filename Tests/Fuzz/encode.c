@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const char *bytes, size_t len) {
     hr_encoding encoding = (hr_encoding)((unsigned char)bytes[0] % HR_ENCODING_COUNT);
     HR_ASSERT(hr_event_encode(&view, encoding, &out) == HR_OK);
     bool json = encoding == HR_ENCODING_JSON, block = encoding <= HR_ENCODING_SSE_RAW && !json;
+    bool line = encoding == HR_ENCODING_NDJSON;
+    HR_ASSERT(!line || memchr(out.data, '\n', out.len) == out.data + out.len - 1);
     HR_ASSERT(!json || (hr_json_valid(hr_buf_slice(&out)) && !memchr(out.data, '\n', out.len)));
     HR_ASSERT(!(json || block) || !memchr(out.data, '\r', out.len));
     HR_ASSERT(!block || memmem(out.data, out.len, "\n\n", 2) == out.data + out.len - 2);

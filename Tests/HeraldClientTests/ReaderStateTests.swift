@@ -101,6 +101,8 @@ import Testing
         let welcome = #"{"control":"welcome","epoch":"5f3a9c1e","cursor":"5f3a9c1e-9","heartbeat_ms":25000}"#
         #expect(try message(welcome) == .welcome(cursor: nine, heartbeat: .seconds(25)))
         #expect(try message(#"{"control":"heartbeat","cursor":"5f3a9c1e-9"}"#) == .heartbeat(nine))
+        let end = #"{"control":"end","cursor":"5f3a9c1e-9","retry_ms":2500}"#
+        #expect(try message(end) == .end(cursor: nine, retry: .milliseconds(2500)))
         #expect(try message(#"{"control":"later","ref":3}"#) == .notice("later"))
     }
 

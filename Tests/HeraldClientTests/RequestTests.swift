@@ -67,7 +67,7 @@ import Testing
     @Test func `topics are listed, shown and purged`() async throws {
         let topic = """
             {"topic":"a/b","retained":2,"retained_bytes":20,"floor":"5f3a9c1e-1","head":"5f3a9c1e-9","published":7,\
-            "subscribers":{"websocket":1,"sse":2,"longpoll":3,"shortpoll":0}}
+            "subscribers":{"websocket":1,"sse":2,"ndjson":4,"longpoll":3,"shortpoll":0}}
             """
         try await ScriptedServer.run { _, peer in
             _ = try await peer.request()
@@ -80,7 +80,7 @@ import Testing
             try await HeraldClient.withClient(url: server.url) { client in
                 let page = try await client.topics(prefix: "a/", after: "a/a", limit: 1)
                 #expect(page.next == "a/b")
-                #expect(page.topics.first?.subscribers.total == 6)
+                #expect(page.topics.first?.subscribers.total == 10)
                 let state = try await client.topic("a/b")
                 #expect(state.head == Cursor("5f3a9c1e-9") && state.retainedBytes == 20 && state.published == 7)
                 #expect(String(decoding: state.json, as: UTF8.self) == topic)

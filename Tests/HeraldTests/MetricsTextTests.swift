@@ -35,7 +35,7 @@ import Testing
 
     @Test func `series are there before anything happened`() {
         let lines = lines()
-        for transport in ["websocket", "sse", "longpoll", "shortpoll"] {
+        for transport in ["websocket", "sse", "ndjson", "longpoll", "shortpoll"] {
             #expect(lines.contains("herald_deliveries_total{transport=\"\(transport)\"} 0"))
         }
         #expect(lines.contains("herald_events_published_total 0"))

@@ -42,6 +42,31 @@ import Testing
         #expect(asked.position == (isStream ? .latest : .earliest))
     }
 
+    @Test(arguments: [
+        ("application/x-ndjson", Transport.ndjson), ("Application/X-NDJSON; charset=utf-8", .ndjson),
+        ("application/x-ndjson, text/event-stream", .ndjson),
+        ("text/event-stream, application/x-ndjson", .serverSentEvents),
+        ("text/event-stream;q=0.5, application/x-ndjson;q=0.8", .ndjson),
+        ("text/event-stream;q=0.5, application/x-ndjson ; q=0", .serverSentEvents),
+        ("application/x-ndjson;q=0", .shortPoll), ("application/ndjson-x, */*;q=0.1", .shortPoll),
+    ])
+    func `of the streams that Accept names, that of the highest weight is taken`(
+        accept: String, transport: Transport
+    ) throws {
+        let asked = try subscription { $0.accept = accept }
+        #expect(asked.transport == transport)
+        #expect(asked.position == (transport == .shortPoll ? .earliest : .latest))
+    }
+
+    @Test func `NDJSON has no raw format, and the refusal says so`() {
+        let refused = problem {
+            $0.accept = "application/x-ndjson"
+            try $0.ask([QueryPair("format", "raw")])
+        }
+        #expect(refused?.kind == .badParameter)
+        #expect(refused?.detail.contains("NDJSON") == true)
+    }
+
     @Test func `a handshake wins over Accept, and HEAD over both`() throws {
         #expect(
             try subscription {

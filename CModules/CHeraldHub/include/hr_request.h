@@ -62,7 +62,7 @@ typedef struct hr_subscription {
     hr_position position;
     uint32_t epoch; /* of the cursor, when position is HR_POSITION_CURSOR */
     uint64_t sequence;
-    bool raw;         /* format=raw: streams only */
+    bool raw;         /* format=raw: SSE and WebSocket only */
     uint32_t wait_ms; /* long-poll */
     uint32_t max;     /* polls: events in one answer */
 } hr_subscription;

@@ -14,10 +14,11 @@ typedef struct hr_interest hr_interest;
 typedef enum HR_CLOSED_ENUM hr_transport {
     HR_WEBSOCKET,
     HR_SSE_STREAM,
+    HR_NDJSON_STREAM,
     HR_LONGPOLL,
     HR_SHORTPOLL,
 } hr_transport;
-#define HR_TRANSPORT_COUNT 4
+#define HR_TRANSPORT_COUNT 5
 
 /* Registers a set of filters (checked, no repeats, at least one) for loop. Gives *out.
  * Events appended after this returns carry the filters' ids in matches and wake the loop.

@@ -11,10 +11,11 @@ typedef enum HR_CLOSED_ENUM hr_encoding {
     HR_ENCODING_JSON,    /* the object alone: polls */
     HR_ENCODING_SSE,     /* id:, event:, data: {json}, blank line */
     HR_ENCODING_SSE_RAW, /* the same with the data, a data: line per line; binary as base64 */
+    HR_ENCODING_NDJSON,  /* the object and a line feed */
     HR_ENCODING_WS,      /* one unmasked text frame around the object */
     HR_ENCODING_WS_RAW,  /* one unmasked frame around the data: binary if that is its form */
 } hr_encoding;
-#define HR_ENCODING_COUNT 5
+#define HR_ENCODING_COUNT 6
 
 #define HR_TYPE_LEN_MAX 128
 /* Whether type is 1 to HR_TYPE_LEN_MAX bytes of printable ASCII without spaces. ANY thread. */

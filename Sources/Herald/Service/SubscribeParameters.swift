@@ -82,14 +82,17 @@ struct SubscribeParameters: Sendable {
     func subscription(_ input: SubscribeInput) throws(Problem) -> Subscription {
         let wait = input.query.wait ?? min(Self.preferredWait(input.prefer) ?? 0, limits.waitSeconds)
         let transport = Self.transport(input, wait: wait)
-        let isStream = transport == .webSocket || transport == .serverSentEvents
+        let isStream = transport != .longPoll && transport != .shortPoll
         let filters = try filters(input, for: transport)
         // Browsers send no empty Last-Event-ID, but some clients do before their first event.
         let position = input.lastEventID ?? input.query.after ?? (isStream ? .latest : .earliest)
         var subscription = Subscription(transport, filters: filters, position: position)
         subscription.isRaw = input.query.isRaw
-        guard isStream || !input.query.isRaw else {
-            throw Problem(.badParameter, "format=raw is for WebSockets and Server-Sent Events; a poll is always JSON")
+        guard transport == .webSocket || transport == .serverSentEvents || !input.query.isRaw else {
+            throw Problem(
+                .badParameter,
+                "format=raw is for WebSockets and Server-Sent Events; \(transport == .ndjson ? "NDJSON" : "a poll") "
+                    + "is always JSON")
         }
         if isStream, let name = input.query.wait != nil ? "wait" : input.query.max != nil ? "max" : nil {
             throw Problem(.badParameter, "\(name) is for polls; a stream goes on until it is closed")
@@ -105,23 +108,35 @@ struct SubscribeParameters: Sendable {
         // HEAD asks how things stand; nothing is held or streamed for it.
         if input.isHead { return .shortPoll }
         if input.wantsWebSocket { return .webSocket }
-        if acceptsEventStream(input.accept) { return .serverSentEvents }
+        if let stream = acceptedStream(input.accept) { return stream }
         return wait > 0 ? .longPoll : .shortPoll
     }
 
-    /// Whether an `Accept` header names `text/event-stream` (RFC 9110 §12.5.1); a range such as `*/*` does not.
-    static func acceptsEventStream(_ accept: String?) -> Bool {
+    /// The stream that an `Accept` header names (RFC 9110 §12.5.1): of several that of the highest weight, and the
+    /// first of these. A range such as `*/*` names none.
+    static func acceptedStream(_ accept: String?) -> Transport? {
         // Most accept anything, and are not looked at further.
-        guard let accept, accept.utf8.count >= "text/event-stream".utf8.count else { return false }
-        return HeaderText.list(accept).contains { element in
+        guard let accept, accept.utf8.count >= "text/event-stream".utf8.count else { return nil }
+        var best: (transport: Transport, weight: Double)?
+        for element in HeaderText.list(accept) {
             let parts = element.split(separator: ";").map(HeaderText.trimmed)
-            guard parts.first?.lowercased() == "text/event-stream" else { return false }
-            // A quality of zero means "not that" (RFC 9110 §12.4.2).
-            return !parts.dropFirst().contains { part in
-                let weight = part.lowercased()
-                return weight.hasPrefix("q=0") && weight.dropFirst(3).allSatisfy { $0 == "0" || $0 == "." }
+            let transport: Transport
+            switch parts.first?.lowercased() {
+            case "text/event-stream": transport = .serverSentEvents
+            case "application/x-ndjson": transport = .ndjson
+            default: continue
             }
+            // A weight of zero means "not that" (RFC 9110 §12.4.2).
+            let weight = parts.dropFirst().lazy.compactMap(weight).first ?? 1
+            if weight > best?.weight ?? 0 { best = (transport, weight) }
         }
+        return best?.transport
+    }
+
+    /// The weight in a parameter such as `q=0.8`; nil when it is another, or none that can be read.
+    private static func weight(_ parameter: String) -> Double? {
+        guard parameter.lowercased().hasPrefix("q=") else { return nil }
+        return Double(HeaderText.trimmed(parameter.dropFirst(2)))
     }
 
     // MARK: Parameters

@@ -112,6 +112,7 @@ extension Transport {
         switch self {
         case .webSocket: "websocket"
         case .serverSentEvents: "sse"
+        case .ndjson: "ndjson"
         case .longPoll: "longpoll"
         case .shortPoll: "shortpoll"
         }
