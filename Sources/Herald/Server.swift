@@ -45,7 +45,7 @@ struct Server: ServiceLifecycle.Service {
         (tls, tlsPort) = try Self.listenSecurely(hub, settings, logger)
         service = Service(
             hub: hub, engine: MemoryEngine(hub: hub), settings: settings, loopCount: plan.hub.loopCount,
-            onDrained: { drainEnd.finish() })
+            certificateExpiry: { [tls] in tls?.expiry }, onDrained: { drainEnd.finish() })
     }
 
     /// Reads the certificates and listens for TLS, if that is wanted.

@@ -38,6 +38,9 @@ final class TLSKeeper: Sendable {
         present = Mutex(identity)
     }
 
+    /// When the first of the certificates in use ends, in seconds since 1970.
+    var expiry: Int64 { present.withLock { $0.expiry } }
+
     /// Reads the files again whenever they change or SIGHUP comes, until the task is cancelled.
     func watch() async {
         await withTaskGroup(of: Void.self) { group in

@@ -9,6 +9,7 @@ import Testing
         var log = LogStatistics()
         change(&hub, &log)
         let text = MetricsText(
+            certificateExpiry: 1_800_000_000,
             hub: hub, log: log, refusals: [.badTopic: 2], loops: 3, version: "1.2.3", uptime: .milliseconds(1500))
         return String(decoding: text.rendered, as: UTF8.self).split(separator: "\n").map(String.init)
     }
@@ -30,7 +31,7 @@ import Testing
         }
         #expect(Set(names).count == names.count)
         #expect(names.allSatisfy { $0.hasPrefix("herald_") })
-        #expect(names.count == 42)
+        #expect(names.count == 43)
     }
 
     @Test func `series are there before anything happened`() {

@@ -5,6 +5,8 @@ struct MetricsText {
     /// The content type of the text.
     static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
+    /// Seconds since 1970; nil without TLS.
+    let certificateExpiry: Int64?
     let hub: HubStatistics
     let log: LogStatistics
     let refusals: [Problem.Kind: UInt64]
@@ -69,6 +71,12 @@ struct MetricsText {
             "TLS handshakes that took up an earlier session, by version; they are among the completed.")
         for (version, count) in zip(HubStatistics.tlsVersionNames, hub.handshakesResumed).dropFirst() {
             text.sample(["version": version], count)
+        }
+        if let certificateExpiry {
+            text.family(
+                "herald_tls_certificate_expiry_timestamp_seconds", .gauge,
+                "When the first of the certificates in use ends, in seconds since 1970; only with TLS.")
+            text.sample([:], UInt64(clamping: certificateExpiry))
         }
     }
 

@@ -35,9 +35,12 @@ final class Service: RequestHandler {
     ///   - settings: where the limits come from.
     ///   - loopCount: the number of the hub's loops.
     ///   - onDrained: called on a loop's thread when the last connection of a drain has gone.
+    /// When the first of the certificates ends, in seconds since 1970; nil without TLS.
+    private let certificateExpiry: @Sendable () -> Int64?
+
     init(
         hub: Hub, engine: any Engine, settings: ServerSettings, loopCount: Int,
-        onDrained: @escaping @Sendable () -> Void
+        certificateExpiry: @escaping @Sendable () -> Int64? = { nil }, onDrained: @escaping @Sendable () -> Void
     ) {
         self.hub = hub
         self.engine = engine
@@ -48,6 +51,7 @@ final class Service: RequestHandler {
         pages = StaticPages()
         idempotency = IdempotencyCache(window: settings.idempotencyWindow, limit: settings.idempotencyKeys)
         self.loopCount = loopCount
+        self.certificateExpiry = certificateExpiry
         self.onDrained = onDrained
     }
 
@@ -93,6 +97,7 @@ final class Service: RequestHandler {
     private func metrics() -> Response {
         let log = hub.log.statistics.without(OwnTopic.name.flatMap { hub.log.state(of: $0) })
         let text = MetricsText(
+            certificateExpiry: certificateExpiry(),
             hub: hub.statistics, log: log, refusals: refusals.snapshot, loops: loopCount,
             version: ServerRunner.version, uptime: startedAt.duration(to: .now))
         return Response(status: 200, contentType: MetricsText.contentType, body: text.rendered)
