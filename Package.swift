@@ -74,10 +74,11 @@ let package = Package(
         .systemLibrary(
             name: "CNghttp2", path: "CModules/CNghttp2", pkgConfig: "libnghttp2",
             providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CZlib", path: "CModules/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Floors 1 to 4: the core.
         core("CHeraldBase", on: []),
-        core("CHeraldWire", on: ["CHeraldBase", nioHTTP1, nioWebSocket]),
+        core("CHeraldWire", on: ["CHeraldBase", "CZlib", nioHTTP1, nioWebSocket]),
         core("CHeraldLog", on: ["CHeraldBase", "CHeraldWire"]),
         core("CHeraldNet", on: ["CHeraldBase", "CLibuv", "CLiburing", "COpenSSL"]),
         core("CHeraldHub", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet", "CNghttp2"]),

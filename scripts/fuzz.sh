@@ -54,7 +54,7 @@ build() {
             -ICModules/CHeraldHub)
     fi
     "$clang" "${base_flags[@]}" -Wall -Wextra -Werror "${linker[@]}" -fsanitize=fuzzer "${sanitizers[@]}" "${includes[@]}" \
-        "Tests/Fuzz/$target.c" "${sources[@]}" "$out"/foreign/*.o "${libraries[@]}" -o "$out/$target"
+        "Tests/Fuzz/$target.c" "${sources[@]}" "$out"/foreign/*.o "${libraries[@]}" -lz -o "$out/$target"
 }
 
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "usage: scripts/fuzz.sh [seconds [target…]]"

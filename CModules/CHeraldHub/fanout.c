@@ -16,6 +16,7 @@ typedef struct fan_batch {
     struct iovec parts[HR_BATCH_MAX];
     int part_count;
     size_t total;
+    size_t plain_total; /* before compression */
     size_t ends[HR_BATCH_MAX];
     const hr_frame *frames[HR_BATCH_MAX];
     uint64_t sequences[HR_BATCH_MAX];
@@ -67,6 +68,7 @@ static hr_status gather(hr_cohort *cohort, fan_batch *batch) {
         batch->appended_ns[i] = event->appended_ns;
         batch->payload += event->data.len;
         batch->total += frame->len;
+        batch->plain_total += frame->plain_len;
         batch->ends[i] = batch->total;
         small_len += frame->len <= HR_COALESCE_LEN_MAX ? frame->len : 0;
     }
@@ -139,8 +141,8 @@ static void count_partial(hr_transport_stats *stats, const hr_cohort *cohort,
                           const fan_batch *batch, uint32_t begun) {
     for (uint32_t i = 0; i < begun; i++) {
         hr__count(&stats->deliveries, 1);
-        hr__count(&stats->payload_bytes, cohort->batch[i]->data.len);
-        hr__count(&stats->overhead_bytes, batch->frames[i]->len - cohort->batch[i]->data.len);
+        hr__count_sent(stats, (hr_encoding)cohort->encoding, cohort->batch[i]->data.len,
+                       batch->frames[i]->plain_len, batch->frames[i]->len);
     }
 }
 
@@ -207,8 +209,8 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
         whole += deliver(cohort, sends, readers, count, &batch, position);
     }
     hr__count(&stats->deliveries, whole * batch.count);
-    hr__count(&stats->payload_bytes, whole * batch.payload);
-    hr__count(&stats->overhead_bytes, whole * (batch.total - batch.payload));
+    hr__count_sent(stats, (hr_encoding)cohort->encoding, whole * batch.payload,
+                   whole * batch.plain_total, whole * batch.total);
 }
 
 /* Writes the answer in home->out to some of the cohort's readers, which have been answered then. */

@@ -18,6 +18,8 @@
  * readers of the loop wait for it. */
 #define HR_CATCH_UP_NS 100000u
 #define HR_CATCH_UP_BYTES 65536u
+/* The same where each event must be compressed, which takes ten times as long. */
+#define HR_CATCH_UP_COMPRESSED_BYTES 8192u
 #define HR_POLL_BYTES_MAX 1048576u /* of events in one poll answer, but for the first event */
 #define HR_POLL_COUNT_MAX 1000u    /* events in one poll answer */
 #define HR_COALESCE_LEN_MAX 4096u  /* frames up to this are gathered into one part */
@@ -134,13 +136,14 @@ struct hr_session {
     HR_MAGIC_FIELD;
     uint8_t mode;
     uint8_t missed_beats;
-    bool in_input;          /* its input is being handled further up the stack */
-    bool drain_due;         /* its timer now ends it */
-    bool over_limit;        /* it was accepted only to be refused */
-    bool close_sent;        /* WebSocket */
-    uint8_t protocol;       /* hr_protocol */
-    bool is_h2;             /* h2, not ws, is meant */
-    bool is_used;           /* a request has begun on it */
+    bool in_input;    /* its input is being handled further up the stack */
+    bool drain_due;   /* its timer now ends it */
+    bool over_limit;  /* it was accepted only to be refused */
+    bool close_sent;  /* WebSocket */
+    uint8_t protocol; /* hr_protocol */
+    bool is_h2;       /* h2, not ws, is meant */
+    bool is_used;     /* a request has begun on it */
+    hr_ws_deflate_terms deflate;
     hr__answer_style style; /* of the request in hand */
     hr_home *home;
     hr_conn conn;
@@ -256,6 +259,17 @@ void hr__histogram_add(hr_histogram *histogram, uint64_t value_ns, uint64_t time
 static inline void hr__latency_add(hr_transport_stats *stats, uint64_t now_ns, uint64_t since_ns,
                                    uint64_t times) {
     hr__histogram_add(&stats->latency, now_ns > since_ns ? now_ns - since_ns : 0, times);
+}
+/* What was sent of events to readers of one encoding: the events' data, and all bytes before and
+ * after compression. */
+static inline void hr__count_sent(hr_transport_stats *stats, hr_encoding encoding, uint64_t payload,
+                                  uint64_t plain, uint64_t sent) {
+    hr__count(&stats->payload_bytes, payload);
+    hr__count(&stats->overhead_bytes, plain - payload);
+    if (hr_encoding_is_compressed(encoding)) {
+        hr__count(&stats->compression_input_bytes, plain);
+        hr__count(&stats->compression_output_bytes, sent);
+    }
 }
 static inline hr_transport_stats *hr__stats_of(hr_home *home, const hr_reader *reader) {
     return &home->stats.transports[reader->transport];

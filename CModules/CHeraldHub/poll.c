@@ -15,8 +15,9 @@ static hr_status append_events(hr_buf *out, hr_event **events, size_t count, siz
         if (i > 0) {
             status = hr_buf_append(out, ",", 1);
         }
+        size_t plain_len = 0;
         if (status == HR_OK) {
-            status = hr_event_append_to(events[i], HR_ENCODING_JSON, out);
+            status = hr_event_append_to(events[i], HR_ENCODING_JSON, out, &plain_len);
         }
         *payload_len += events[i]->data.len;
     }

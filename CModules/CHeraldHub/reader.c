@@ -166,14 +166,13 @@ static bool tell(hr_reader *reader, const hr_read *read) {
 }
 
 static void count_deliveries(hr_reader *reader, hr_event **events, const size_t *ends,
-                             size_t begun) {
+                             const size_t *plain, size_t begun) {
     hr_transport_stats *stats = hr__stats_of(home_of(reader), reader);
     uint64_t now = hr_time_mono_ns();
     for (size_t i = 0; i < begun; i++) {
         size_t len = ends[i] - (i == 0 ? 0 : ends[i - 1]);
         hr__count(&stats->deliveries, 1);
-        hr__count(&stats->payload_bytes, events[i]->data.len);
-        hr__count(&stats->overhead_bytes, len - events[i]->data.len);
+        hr__count_sent(stats, (hr_encoding)reader->encoding, events[i]->data.len, plain[i], len);
         hr__latency_add(stats, now, events[i]->appended_ns, 1);
     }
 }
@@ -184,9 +183,11 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     hr_session *session = hr__session_of(reader);
     hr_buf *scratch = &session->home->scratch;
     size_t ends[HR_BATCH_MAX];
+    size_t plain[HR_BATCH_MAX];
     scratch->len = 0;
     for (size_t i = 0; i < count; i++) {
-        if (hr_event_append_to(events[i], (hr_encoding)reader->encoding, scratch) != HR_OK) {
+        if (hr_event_append_to(events[i], (hr_encoding)reader->encoding, scratch, &plain[i]) !=
+            HR_OK) {
             hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
             return false;
         }
@@ -208,7 +209,7 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
         index++;
     }
     if (index == count) {
-        count_deliveries(reader, events, ends, count);
+        count_deliveries(reader, events, ends, plain, count);
         if (session->conn.waiting == NULL) {
             return true;
         }
@@ -218,7 +219,7 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     size_t start = index == 0 ? 0 : ends[index - 1];
     bool is_cut = sent > start;
     uint64_t position = index == 0 ? reader->cursor : events[index - 1]->sequence;
-    count_deliveries(reader, events, ends, is_cut ? index + 1 : index);
+    count_deliveries(reader, events, ends, plain, is_cut ? index + 1 : index);
     if (hr_conn_keep(&session->conn, scratch->data + sent, is_cut ? ends[index] - sent : 0) ==
         HR_OK) {
         hr__reader_stall(reader, is_cut ? events[index]->sequence : position);
@@ -268,6 +269,11 @@ static void step_poll(hr_reader *reader, hr_event **events, const hr_read *read,
     }
 }
 
+static size_t step_bytes_max(const hr_reader *reader) {
+    return hr_encoding_is_compressed((hr_encoding)reader->encoding) ? HR_CATCH_UP_COMPRESSED_BYTES
+                                                                    : HR_CATCH_UP_BYTES;
+}
+
 void hr__reader_step(hr_reader *reader) {
     hr_home *home = home_of(reader);
     HR_ASSERT(reader->state == HR_READER_CATCHING_UP);
@@ -289,7 +295,7 @@ void hr__reader_step(hr_reader *reader) {
         .gap_seen = reader->gap_seen,
         .newest_only = reader->newest_only,
         .count_max = is_poll ? reader->poll_max : HR_BATCH_MAX,
-        .bytes_max = is_poll ? HR_POLL_BYTES_MAX : HR_CATCH_UP_BYTES,
+        .bytes_max = is_poll ? HR_POLL_BYTES_MAX : step_bytes_max(reader),
     };
     hr_interest_read(reader->cohort->interest, &read, events);
     if (is_poll) {

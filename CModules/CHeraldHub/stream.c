@@ -121,7 +121,8 @@ static bool is_sse(const hr_session *session) {
 static hr_status append_control(const hr_session *session, hr_buf *out, hr_slice json) {
     HR_ASSERT(!is_sse(session));
     if (session->mode != HR_MODE_STREAM) {
-        return hr_ws_frame_append(out, HR_WS_TEXT, json);
+        return hr_ws_message_append(out, HR_WS_TEXT, json, session->deflate.window_bits,
+                                    hr_log_compressed_len_min(session->home->hub->log));
     }
     hr_status status = hr_buf_append_slice(out, json);
     return status == HR_OK ? hr_buf_append(out, "\n", 1) : status;
@@ -176,7 +177,7 @@ void hr__stream_gap(hr_reader *reader, const hr_gap *gap, hr_gap_reason reason) 
 void hr__stream_resumed(hr_reader *reader, const hr_gap *gap) {
     hr__outcome outcome = hr__outcome_of(reader, gap, (hr_slice){NULL, 0});
     /* A raw WebSocket carries data alone; only what is missing is worth breaking that for. */
-    if (reader->encoding == HR_ENCODING_WS_RAW && is_resumed(&outcome)) {
+    if (hr_encoding_is_raw_ws((hr_encoding)reader->encoding) && is_resumed(&outcome)) {
         hr__count_outcome(hr__session_of(reader)->home, reader, &outcome);
         return;
     }
@@ -209,7 +210,7 @@ static void begin_sse(hr_session *session) {
 static void send_welcome(hr_session *session) {
     hr_home *home = session->home;
     hr_buf *body = &home->body;
-    if (session->reader.encoding == HR_ENCODING_WS_RAW) {
+    if (hr_encoding_is_raw_ws((hr_encoding)session->reader.encoding)) {
         return;
     }
     body->len = 0;
@@ -258,7 +259,7 @@ static hr_status append_heartbeat(hr_session *session, hr_buf *out) {
 static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
     hr_status status = hr_ws_frame_append(out, HR_WS_PING, HR_LIT(""));
     if (status != HR_OK || session->mode == HR_MODE_ECHO ||
-        session->reader.encoding == HR_ENCODING_WS_RAW) {
+        hr_encoding_is_raw_ws((hr_encoding)session->reader.encoding)) {
         return status;
     }
     return append_heartbeat(session, out);

@@ -55,6 +55,22 @@ static bool is_tunnel(const hr_request *request) {
     return request->session != NULL && request->session->conn.kind == HR_CONN_STREAM;
 }
 
+/* What the handshake's offers of compression come to. */
+static hr_status choose_deflate(const hr_request *request, unsigned window_bits_min,
+                                hr_ws_deflate_terms *out) {
+    hr_buf *offers = &request->home->body;
+    offers->len = 0;
+    *out = (hr_ws_deflate_terms){0};
+    hr_status status = hr_http1_known_joined(request->http, HR_NAME_WS_EXTENSIONS, offers);
+    if (status == HR_OK && offers->len > 0) {
+        status = hr_ws_deflate_choose(hr_buf_slice(offers), window_bits_min, out);
+    }
+    if (!request->home->hub->config.compresses) {
+        *out = (hr_ws_deflate_terms){0};
+    }
+    return status;
+}
+
 const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_version) {
     hr_slice value;
     char accept[HR_WS_ACCEPT_LEN];
@@ -80,6 +96,10 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
         hr_ws_accept(value, accept) != HR_OK) {
         return "Sec-WebSocket-Key must be 16 bytes in base64";
     }
+    hr_ws_deflate_terms terms;
+    if (choose_deflate(request, HR_WINDOW_BITS_MAX, &terms) == HR_EINVAL) {
+        return "Sec-WebSocket-Extensions is not a list of extensions";
+    }
     return NULL;
 }
 
@@ -99,6 +119,15 @@ static hr_status append_upgrade(hr_request *request, hr_buf *out, bool offer_pro
         hr_http1_header_has_token(request->http, HR_LIT("Sec-WebSocket-Protocol"),
                                   HR_LIT("herald.v1"))) {
         status = hr_buf_append_slice(out, HR_LIT("Sec-WebSocket-Protocol: herald.v1\r\n"));
+    }
+    if (status == HR_OK && request->session->deflate.window_bits != 0) {
+        status = hr_buf_append_slice(out, HR_LIT("Sec-WebSocket-Extensions: "));
+        if (status == HR_OK) {
+            status = hr_ws_deflate_answer(out, &request->session->deflate);
+        }
+        if (status == HR_OK) {
+            status = hr_buf_append(out, "\r\n", 2);
+        }
     }
     return status == HR_OK ? hr_buf_append(out, "\r\n", 2) : status;
 }
@@ -196,6 +225,22 @@ static hr_status subscribe_poll(hr_request **handle, const hr_subscription *subs
     return HR_OK;
 }
 
+/* Frames are shared by readers, so theirs are all made with the largest window. */
+static hr_status choose_encoding(hr_request *request, const hr_subscription *subscription) {
+    hr_session *session = request->session;
+    hr_encoding encoding = encoding_of(subscription);
+    hr_status status = HR_OK;
+    session->deflate = (hr_ws_deflate_terms){0};
+    if (subscription->transport == HR_WEBSOCKET) {
+        status = choose_deflate(request, HR_WINDOW_BITS_MAX, &session->deflate);
+    }
+    if (session->deflate.window_bits != 0) {
+        encoding = hr_encoding_compressed(encoding);
+    }
+    session->reader.encoding = (uint8_t)encoding;
+    return status;
+}
+
 hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subscription) {
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
@@ -217,12 +262,15 @@ hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subsc
     hr_reader *reader = &session->reader;
     HR_ASSERT(!reader->counted && !hr_link_linked(&reader->link));
     reader->transport = (uint8_t)subscription->transport;
-    reader->encoding = (uint8_t)encoding_of(subscription);
+    hr_status status = choose_encoding(request, subscription);
+    if (status != HR_OK) {
+        return status;
+    }
     reader->poll_max =
         subscription->max < HR_POLL_COUNT_MAX ? subscription->max : HR_POLL_COUNT_MAX;
     reader->newest_only = false;
     reader->had_filters = false;
-    hr_status status = place(reader, session->home->hub->log, subscription);
+    status = place(reader, session->home->hub->log, subscription);
     if (status != HR_OK) {
         return status;
     }
@@ -251,7 +299,11 @@ hr_status hr_request_echo(hr_request **handle) {
     if (hr_request_handshake_fault(request, &wrong_version) != NULL) {
         return HR_EINVAL;
     }
-    hr_status status = begin_stream(request, HR_MODE_ECHO);
+    /* Echoes are compressed one by one, with whatever window was asked for. */
+    hr_status status = choose_deflate(request, HR_WINDOW_BITS_MIN, &session->deflate);
+    if (status == HR_OK) {
+        status = begin_stream(request, HR_MODE_ECHO);
+    }
     if (status != HR_OK) {
         return status;
     }

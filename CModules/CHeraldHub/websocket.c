@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void send_frame(hr_session *session, hr_ws_opcode opcode, hr_slice payload) {
+/* Writes what is in home->out, if status says that it is whole. */
+static void write_out(hr_session *session, hr_status status) {
     hr_buf *out = &session->home->out;
-    out->len = 0;
-    if (hr_ws_frame_append(out, opcode, payload) != HR_OK) {
+    if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
@@ -15,6 +15,17 @@ static void send_frame(hr_session *session, hr_ws_opcode opcode, hr_slice payloa
     if (out->cap > HR_BACKLOG_MAX) {
         hr_buf_fini(out);
     }
+}
+
+/* A message goes back as it came, compressed or not: conformance suites want to see their own
+ * handling of compression, of what is short and of what does not shrink too. */
+static void echo(hr_session *session, const hr_ws_item *item) {
+    hr_buf *out = &session->home->out;
+    out->len = 0;
+    hr_status status = item->compressed ? hr_ws_compressed_append(out, item->opcode, item->payload,
+                                                                  session->deflate.window_bits)
+                                        : hr_ws_frame_append(out, item->opcode, item->payload);
+    write_out(session, status);
 }
 
 static hr_request *new_command(hr_session *session, hr_slice message) {
@@ -56,7 +67,7 @@ static void on_command(hr_session *session, const hr_ws_item *item) {
 static void on_message(hr_session *session, const hr_ws_item *item) {
     hr__count(&session->home->stats.ws_messages_received, 1);
     if (session->mode == HR_MODE_ECHO) {
-        send_frame(session, item->opcode, item->payload);
+        echo(session, item);
     } else {
         on_command(session, item);
     }
@@ -67,7 +78,8 @@ static void on_control(hr_session *session, const hr_ws_item *item) {
     case HR_WS_PING:
         /* Behind a full socket the newest ping's answer is enough (RFC 6455 §5.5.3), and there is
          * room for it until the backlog is full. */
-        send_frame(session, HR_WS_PONG, item->payload);
+        session->home->out.len = 0;
+        write_out(session, hr_ws_frame_append(&session->home->out, HR_WS_PONG, item->payload));
         return;
     case HR_WS_CLOSE: {
         uint16_t code = item->code == 1005 ? 0 : item->code;
@@ -109,7 +121,7 @@ static void parse(hr_session *session, hr_ws_parser *parser, char *bytes, size_t
 
 /* Between messages no parser is kept. */
 void hr__ws_input(hr_session *session, char *bytes, size_t len) {
-    hr_ws_parser fresh = {0};
+    hr_ws_parser fresh = {.deflates = session->deflate.window_bits != 0};
     hr_ws_parser *parser = session->ws != NULL ? session->ws : &fresh;
     parse(session, parser, bytes, len);
     bool is_over = !hr_conn_is_open(&session->conn) || session->mode == HR_MODE_ENDING;

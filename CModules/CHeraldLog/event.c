@@ -147,6 +147,10 @@ void hr_event_unref(hr_event **event) {
     }
 }
 
+static const hr__charges *charges_of(const hr_event *event) {
+    return HR_CONTAINER_OF(event->frame_bytes, const hr__charges, frame_bytes);
+}
+
 static hr_event_view view_of(const hr_event *event) {
     return (hr_event_view){
         .epoch = event->epoch,
@@ -156,6 +160,7 @@ static hr_event_view view_of(const hr_event *event) {
         .type = event->type,
         .content_type = event->content_type,
         .data = event->data,
+        .compressed_len_min = charges_of(event)->compressed_len_min,
     };
 }
 
@@ -165,8 +170,10 @@ static hr_frame *encode_frame(const hr_event *event, hr_encoding encoding) {
     hr_buf buf = {0};
     static const hr_frame no_frame = {.len = 0};
     hr_event_view view = view_of(event);
+    size_t plain_len = 0;
     if (hr_buf_append(&buf, &no_frame, sizeof no_frame) != HR_OK ||
-        hr_event_encode(&view, encoding, &buf) != HR_OK || buf.len - sizeof no_frame > UINT32_MAX) {
+        hr_event_encode(&view, encoding, &buf, &plain_len) != HR_OK ||
+        buf.len - sizeof no_frame > UINT32_MAX || plain_len > UINT32_MAX) {
         hr_buf_fini(&buf);
         return NULL;
     }
@@ -174,6 +181,7 @@ static hr_frame *encode_frame(const hr_event *event, hr_encoding encoding) {
     void *exact = realloc(buf.data, buf.len);
     hr_frame *frame = exact == NULL ? (void *)buf.data : exact;
     frame->len = (uint32_t)(buf.len - sizeof no_frame);
+    frame->plain_len = (uint32_t)plain_len;
     return frame;
 }
 
@@ -201,12 +209,14 @@ const hr_frame *hr_event_frame(hr_event *event, hr_encoding encoding) {
     return made;
 }
 
-hr_status hr_event_append_to(hr_event *event, hr_encoding encoding, hr_buf *out) {
+hr_status hr_event_append_to(hr_event *event, hr_encoding encoding, hr_buf *out,
+                             size_t *plain_len) {
     HR_CHECK(event, HR__EVENT_MAGIC);
     const hr_frame *frame = atomic_load_explicit(&event->frames[encoding], memory_order_acquire);
     if (frame != NULL) {
+        *plain_len = frame->plain_len;
         return hr_buf_append(out, frame->bytes, frame->len);
     }
     hr_event_view view = view_of(event);
-    return hr_event_encode(&view, encoding, out);
+    return hr_event_encode(&view, encoding, out, plain_len);
 }

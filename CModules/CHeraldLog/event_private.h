@@ -10,11 +10,12 @@
  * in a ring that is half full, in the index and in the live window. */
 #define HR__EVENT_OVERHEAD 64u
 
-/* Memory that events hold beyond their own. An event knows it by the address of
+/* Memory that events hold beyond their own, and how their frames are made. An event knows it by the address of
  * frame_bytes, so that frames and snapshots can be given back without the log. */
 typedef struct hr__charges {
     _Atomic(uint64_t) frame_bytes; /* first: hr_event.frame_bytes points to it */
     _Atomic(uint64_t) matches_bytes;
+    size_t compressed_len_min; /* never changes: hr_log_config */
 } hr__charges;
 
 /* The charged bytes of an event made from publication. */

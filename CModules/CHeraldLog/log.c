@@ -84,6 +84,7 @@ hr_status hr_log_new(const hr_log_config *config, hr_log **out) {
     }
     HR_MAGIC_SET(log, HR__LOG_MAGIC);
     log->config = *config;
+    log->charges.compressed_len_min = config->compressed_len_min;
     hr_status status = allocate_parts(log, config);
     if (status != HR_OK || pthread_mutex_init(&log->lock, NULL) != 0) {
         free_parts(log);
@@ -138,6 +139,11 @@ void hr_log_set_wake(hr_log *log, hr_log_wake_fn *wake, void *context) {
 uint32_t hr_log_epoch(const hr_log *log) {
     HR_CHECK(log, HR__LOG_MAGIC);
     return log->config.epoch;
+}
+
+size_t hr_log_compressed_len_min(const hr_log *log) {
+    HR_CHECK(log, HR__LOG_MAGIC);
+    return log->config.compressed_len_min;
 }
 
 uint64_t hr_log_head(hr_log *log) {

@@ -1,6 +1,7 @@
 /* An event becomes bytes in two steps: a plan knows every length exactly, then one reservation
  * is filled through a pointer. The exact length is what a WebSocket head needs first, and it
- * spares shared frames the slack of an upper bound. */
+ * spares shared frames the slack of an upper bound. What is to be compressed is so behind that, and
+ * moved over it. */
 #include "codec_private.h"
 
 size_t hr_id_format(uint32_t epoch, uint64_t sequence, char *out) {
@@ -305,10 +306,95 @@ static hr_status encode_frame(const plan *plan, bool raw, hr_buf *out) {
     return HR_OK;
 }
 
-hr_status hr_event_encode(const hr_event_view *event, hr_encoding encoding, hr_buf *out) {
+/* What an encoding is made of. */
+typedef enum layout { LAYOUT_OBJECT, LAYOUT_LINE, LAYOUT_BLOCK, LAYOUT_FRAME } layout;
+
+typedef struct kind {
+    layout layout;
+    bool raw;
+} kind;
+
+static const kind kinds[HR_ENCODING_COUNT] = {
+    [HR_ENCODING_JSON] = {LAYOUT_OBJECT, false},
+    [HR_ENCODING_SSE] = {LAYOUT_BLOCK, false},
+    [HR_ENCODING_SSE_RAW] = {LAYOUT_BLOCK, true},
+    [HR_ENCODING_NDJSON] = {LAYOUT_LINE, false},
+    [HR_ENCODING_WS] = {LAYOUT_FRAME, false},
+    [HR_ENCODING_WS_RAW] = {LAYOUT_FRAME, true},
+    [HR_ENCODING_WS_DEFLATE] = {LAYOUT_FRAME, false},
+    [HR_ENCODING_WS_RAW_DEFLATE] = {LAYOUT_FRAME, true},
+    [HR_ENCODING_SSE_GZIP] = {LAYOUT_BLOCK, false},
+    [HR_ENCODING_SSE_RAW_GZIP] = {LAYOUT_BLOCK, true},
+    [HR_ENCODING_NDJSON_GZIP] = {LAYOUT_LINE, false},
+};
+
+hr_encoding hr_encoding_compressed(hr_encoding encoding) {
+    for (unsigned i = HR_ENCODING_WS_DEFLATE; i < HR_ENCODING_COUNT; i++) {
+        if (kinds[i].layout == kinds[encoding].layout && kinds[i].raw == kinds[encoding].raw) {
+            return (hr_encoding)i;
+        }
+    }
+    hr_panic(__FILE__, __LINE__, "no such encoding");
+}
+
+static hr_status encode_plain(const plan *plan, kind kind, hr_buf *out) {
+    switch (kind.layout) {
+    case LAYOUT_OBJECT: return encode_json(plan, false, out);
+    case LAYOUT_LINE: return encode_json(plan, true, out);
+    case LAYOUT_BLOCK: return encode_block(plan, kind.raw, out);
+    case LAYOUT_FRAME: return encode_frame(plan, kind.raw, out);
+    }
+    hr_panic(__FILE__, __LINE__, "no such layout");
+}
+
+/* Makes the frame from begin on one of a compressed message, if that is shorter. */
+static hr_status compress_frame(hr_buf *out, size_t begin, size_t payload_len, size_t len_min) {
+    if (payload_len < len_min) {
+        return HR_OK;
+    }
+    hr_status status = hr_buf_reserve(out, payload_len + HR_DEFLATE_TAIL_LEN);
+    if (status != HR_OK) {
+        return status;
+    }
+    char *frame = out->data + begin;
+    char *behind = out->data + out->len;
+    size_t len =
+        hr_ws_deflate((hr_slice){behind - payload_len, payload_len}, HR_WINDOW_BITS_MAX, behind);
+    if (len > 0) {
+        size_t head_len = hr_ws_head((hr_ws_opcode)(frame[0] & 0x0F), len, frame);
+        frame[0] = (char)(frame[0] | HR_WS_COMPRESSED);
+        memmove(frame + head_len, behind, len);
+        out->len = begin + head_len + len;
+    }
+    return HR_OK;
+}
+
+/* Makes the text from begin on blocks of deflate. */
+static hr_status compress_text(hr_buf *out, size_t begin, size_t len_min) {
+    size_t text_len = out->len - begin;
+    size_t stored_len = hr_deflate_stored_len(text_len);
+    hr_status status = hr_buf_reserve(out, stored_len);
+    if (status != HR_OK) {
+        return status;
+    }
+    hr_slice text = {out->data + begin, text_len};
+    char *behind = out->data + out->len;
+    size_t len = text_len < len_min ? 0 : hr_deflate(text, HR_WINDOW_BITS_MAX, behind, stored_len);
+    if (len == 0) {
+        len = hr_deflate_store(text, behind);
+    }
+    memmove(out->data + begin, behind, len);
+    out->len = begin + len;
+    return HR_OK;
+}
+
+hr_status hr_event_encode(const hr_event_view *event, hr_encoding encoding, hr_buf *out,
+                          size_t *plain_len) {
     /* A control byte in type would forge fields of an SSE block. */
     HR_ASSERT(event->type.len == 0 || hr_type_valid(event->type));
     HR_ASSERT(hr_utf8_valid(event->topic));
+    HR_ASSERT(encoding < HR_ENCODING_COUNT);
+    kind kind = kinds[encoding];
     plan plan;
     plan.event = event;
     /* HTTP lets any byte above ASCII stand in a header; JSON does not. */
@@ -316,17 +402,20 @@ hr_status hr_event_encode(const hr_event_view *event, hr_encoding encoding, hr_b
                                                            : HR_LIT("application/octet-stream");
     plan.form = hr_data_form_of(plan.content_type, event->data);
     plan.id_len = hr_id_format(event->epoch, event->sequence, plan.id);
-    bool raw = encoding == HR_ENCODING_SSE_RAW || encoding == HR_ENCODING_WS_RAW;
-    if (!raw) {
+    if (!kind.raw) {
         plan_object(&plan);
     }
-    switch (encoding) {
-    case HR_ENCODING_JSON: return encode_json(&plan, false, out);
-    case HR_ENCODING_NDJSON: return encode_json(&plan, true, out);
-    case HR_ENCODING_SSE:
-    case HR_ENCODING_SSE_RAW: return encode_block(&plan, raw, out);
-    case HR_ENCODING_WS:
-    case HR_ENCODING_WS_RAW: return encode_frame(&plan, raw, out);
+    size_t begin = out->len;
+    hr_status status = encode_plain(&plan, kind, out);
+    *plain_len = out->len - begin;
+    if (status == HR_OK && hr_encoding_is_gzip(encoding)) {
+        status = compress_text(out, begin, event->compressed_len_min);
+    } else if (status == HR_OK && hr_encoding_is_compressed(encoding)) {
+        size_t payload_len = kind.raw ? event->data.len : plan.object_len;
+        status = compress_frame(out, begin, payload_len, event->compressed_len_min);
     }
-    hr_panic(__FILE__, __LINE__, "no such encoding");
+    if (status != HR_OK) {
+        out->len = begin;
+    }
+    return status;
 }

@@ -221,12 +221,14 @@ static bool judge_field_meaning(hr_http1 *http, hr_slice name, hr_slice value) {
 
 static const hr_slice known_names[HR_NAME_COUNT] = {
     [HR_NAME_ACCEPT] = {"Accept", 6},
+    [HR_NAME_ACCEPT_ENCODING] = {"Accept-Encoding", 15},
     [HR_NAME_CONTENT_TYPE] = {"Content-Type", 12},
     [HR_NAME_HERALD_TYPE] = {"Herald-Type", 11},
     [HR_NAME_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},
     [HR_NAME_IF_NONE_MATCH] = {"If-None-Match", 13},
     [HR_NAME_LAST_EVENT_ID] = {"Last-Event-ID", 13},
     [HR_NAME_PREFER] = {"Prefer", 6},
+    [HR_NAME_WS_EXTENSIONS] = {"Sec-WebSocket-Extensions", 24},
     [HR_NAME_WS_KEY] = {"Sec-WebSocket-Key", 17},
     [HR_NAME_WS_VERSION] = {"Sec-WebSocket-Version", 21},
     [HR_NAME_CE_ID] = {"ce-id", 5},
@@ -399,6 +401,27 @@ bool hr_http1_known(const hr_http1 *http, hr_http_name name, hr_slice *value) {
     }
     *value = hr__http1_slice(http, http->fields[place - 1].value);
     return true;
+}
+
+hr_status hr_http1_known_joined(const hr_http1 *http, hr_http_name name, hr_buf *out) {
+    HR_CHECK(http, HTTP1_MAGIC);
+    size_t before = out->len;
+    hr_status status = HR_OK;
+    uint32_t place = http->said.known[name];
+    for (uint32_t i = place - 1; place != 0 && i < http->said.field_count; i++) {
+        if (!hr_slice_equal_nocase(hr__http1_slice(http, http->fields[i].name),
+                                   known_names[name])) {
+            continue;
+        }
+        const hr_slice parts[] = {out->len > before ? HR_LIT(", ") : HR_LIT(""),
+                                  hr__http1_slice(http, http->fields[i].value)};
+        status = HR_BUF_APPEND_ALL(out, parts);
+        if (status != HR_OK) {
+            out->len = before;
+            break;
+        }
+    }
+    return status;
 }
 
 bool hr_http1_header(const hr_http1 *http, hr_slice name, hr_slice *value) {

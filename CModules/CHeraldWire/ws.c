@@ -14,6 +14,7 @@ enum {
     FLAG_MESSAGE_OUT = 4, /* message was handed out; the next call frees it */
     FLAG_CONTROL_OUT = 8, /* the same of control */
     FLAG_FAILED = 16,
+    FLAG_COMPRESSED = 32, /* the unfinished message is */
 };
 
 _Static_assert(sizeof(hr_ws_parser) <= 64, "one stands in every WebSocket session");
@@ -67,7 +68,7 @@ static void release_items(hr_ws_parser *parser) {
     if ((parser->flags & FLAG_CONTROL_OUT) != 0) {
         free_control(parser);
     }
-    parser->flags &= FLAG_IN_FRAME | FLAG_FINAL;
+    parser->flags &= FLAG_IN_FRAME | FLAG_FINAL | FLAG_COMPRESSED;
 }
 
 static bool is_control(uint8_t opcode) { return (opcode & 8) != 0; }
@@ -76,7 +77,10 @@ static bool is_control(uint8_t opcode) { return (opcode & 8) != 0; }
 static const char *head_begin_error(const hr_ws_parser *parser) {
     uint8_t opcode = parser->head[0] & 0x0F;
     bool final = (parser->head[0] & 0x80) != 0;
-    if ((parser->head[0] & 0x70) != 0) {
+    bool begins_message = opcode == HR_WS_TEXT || opcode == HR_WS_BINARY;
+    /* RFC 7692 §6.1: of a message only the first frame says that it is compressed. */
+    uint8_t reserved = parser->deflates && begins_message ? 0x70 & ~HR_WS_COMPRESSED : 0x70;
+    if ((parser->head[0] & reserved) != 0) {
         return "reserved bits are set";
     }
     if ((opcode > HR_WS_BINARY && opcode < HR_WS_CLOSE) || opcode > HR_WS_PONG) {
@@ -147,6 +151,24 @@ static size_t gather_head(hr_ws_parser *parser, const char *bytes, size_t len, u
     return taken;
 }
 
+/* Sets what the head of a message's first frame says of it. */
+static void begin_message(hr_ws_parser *parser) {
+    parser->message_opcode = parser->opcode;
+    parser->utf8 = (hr_utf8){0};
+    parser->flags &= (uint8_t)~FLAG_COMPRESSED;
+    if ((parser->head[0] & HR_WS_COMPRESSED) != 0) {
+        parser->flags |= FLAG_COMPRESSED;
+    }
+}
+
+/* Whether a frame of payload_len would make the message too big. */
+static bool is_too_big(const hr_ws_parser *parser, uint64_t message_len_max, uint64_t payload_len) {
+    size_t gathered = message_len(parser);
+    bool compressed = (parser->flags & FLAG_COMPRESSED) != 0;
+    uint64_t len_max = compressed ? hr_deflate_len_max(message_len_max) : message_len_max;
+    return gathered > len_max || payload_len > len_max - gathered;
+}
+
 /* Takes what the head still lacks. HR_WS_MESSAGE here means that it is complete and good. */
 static hr_ws_result read_head(hr_ws_parser *parser, uint64_t message_len_max, const char *bytes,
                               size_t len, size_t *at, hr_ws_item *out) {
@@ -172,16 +194,11 @@ static hr_ws_result read_head(hr_ws_parser *parser, uint64_t message_len_max, co
         return fail(parser, out, 1002, error);
     }
     parser->opcode = parser->head[0] & 0x0F;
-    size_t gathered = message_len(parser);
-    if (!is_control(parser->opcode) &&
-        (gathered > message_len_max || payload_len > message_len_max - gathered)) {
-        return fail(parser, out, 1009, "message is too big");
-    }
-    if (parser->opcode == HR_WS_TEXT) {
-        parser->utf8 = (hr_utf8){0};
-    }
     if (parser->opcode == HR_WS_TEXT || parser->opcode == HR_WS_BINARY) {
-        parser->message_opcode = parser->opcode;
+        begin_message(parser);
+    }
+    if (!is_control(parser->opcode) && is_too_big(parser, message_len_max, payload_len)) {
+        return fail(parser, out, 1009, "message is too big");
     }
     memcpy(parser->mask, parser->head + head_len - 4, 4);
     parser->mask_at = 0;
@@ -259,10 +276,43 @@ static hr_status gather_message(hr_ws_parser *parser, const char *bytes, size_t 
     return hr_buf_append(parser->message, bytes, len);
 }
 
+static hr_ws_result hand_out(hr_ws_parser *parser, hr_slice payload, hr_ws_item *out) {
+    *out = (hr_ws_item){.opcode = (hr_ws_opcode)parser->message_opcode, .payload = payload};
+    parser->message_opcode = 0;
+    parser->flags |= FLAG_MESSAGE_OUT;
+    return HR_WS_MESSAGE;
+}
+
+/* Inflates a message whose payload is compressed, which may be what the parser has gathered, and
+ * hands it out instead. */
+static hr_ws_result finish_compressed(hr_ws_parser *parser, uint64_t message_len_max,
+                                      hr_slice compressed, hr_ws_item *out) {
+    hr_buf *message = calloc(1, sizeof *message);
+    hr_status status =
+        message == NULL ? HR_ENOMEM : hr_inflate_append(message, compressed, message_len_max);
+    free_message(parser);
+    parser->message = message;
+    parser->flags &= (uint8_t)~FLAG_COMPRESSED;
+    switch (status) {
+    case HR_OK: break;
+    case HR_ENOMEM: return fail(parser, out, 1013, "out of memory");
+    case HR_ETOOBIG: return fail(parser, out, 1009, "message is too big");
+    default: return fail(parser, out, 1007, "compressed message cannot be inflated");
+    }
+    if (parser->message_opcode == HR_WS_TEXT && !hr_utf8_valid(hr_buf_slice(message))) {
+        return fail(parser, out, 1007, "text is not UTF-8");
+    }
+    hr_ws_result result = hand_out(parser, hr_buf_slice(message), out);
+    out->compressed = true;
+    return result;
+}
+
 /* Takes a data frame's payload from bytes, which hold len, already unmasked. HR_WS_MORE: no whole
  * message yet. */
-static hr_ws_result take_data(hr_ws_parser *parser, char *bytes, size_t len, hr_ws_item *out) {
-    bool text = parser->message_opcode == HR_WS_TEXT;
+static hr_ws_result take_data(hr_ws_parser *parser, uint64_t message_len_max, char *bytes,
+                              size_t len, hr_ws_item *out) {
+    bool compressed = (parser->flags & FLAG_COMPRESSED) != 0;
+    bool text = parser->message_opcode == HR_WS_TEXT && !compressed;
     bool ends_frame = len == parser->frame_left;
     bool ends_message = ends_frame && (parser->flags & FLAG_FINAL) != 0;
     if (text && !hr_utf8_feed(&parser->utf8, bytes, len)) {
@@ -282,11 +332,9 @@ static hr_ws_result take_data(hr_ws_parser *parser, char *bytes, size_t len, hr_
     if (!ends_message) {
         return HR_WS_MORE;
     }
-    *out = (hr_ws_item){.opcode = (hr_ws_opcode)parser->message_opcode};
-    out->payload = whole ? (hr_slice){bytes, len} : hr_buf_slice(parser->message);
-    parser->message_opcode = 0;
-    parser->flags |= FLAG_MESSAGE_OUT;
-    return HR_WS_MESSAGE;
+    hr_slice payload = whole ? (hr_slice){bytes, len} : hr_buf_slice(parser->message);
+    return compressed ? finish_compressed(parser, message_len_max, payload, out)
+                      : hand_out(parser, payload, out);
 }
 
 hr_ws_result hr_ws_parse(hr_ws_parser *parser, uint64_t message_len_max, char *bytes, size_t len,
@@ -314,8 +362,9 @@ hr_ws_result hr_ws_parse(hr_ws_parser *parser, uint64_t message_len_max, char *b
         unmask(payload, taken, parser->mask, parser->mask_at);
         parser->mask_at = (uint8_t)((parser->mask_at + taken) & 3);
         at += taken;
-        result = is_control(parser->opcode) ? take_control(parser, payload, taken, out)
-                                            : take_data(parser, payload, taken, out);
+        result = is_control(parser->opcode)
+                     ? take_control(parser, payload, taken, out)
+                     : take_data(parser, message_len_max, payload, taken, out);
     } while (result == HR_WS_MORE && at < len);
     *used = at;
     return result;

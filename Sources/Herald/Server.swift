@@ -151,13 +151,15 @@ struct ServerPlan {
             count: UInt32(clamping: settings.retainEvents), bytes: UInt64(clamping: settings.retainBytes),
             ageMilliseconds: settings.retainAge.milliseconds)
         let memory = UInt64(clamping: settings.memoryLimit)
-        return LogConfiguration(
+        var log = LogConfiguration(
             epoch: UInt32.random(in: .min ... .max), retention: standard,
             rules: rules(settings, standard, &warnings), memoryBytes: memory,
             topicCount: UInt32(clamping: settings.maxTopics + OwnTopic.count),
             filterCount: UInt32(clamping: settings.maxFilters + OwnTopic.count),
             linkCount: linkCount(settings), windowCount: 16_384, windowBytes: min(64 << 20, memory / 4),
             topicIdleMilliseconds: settings.topicIdle.milliseconds)
+        log.compressedLength = settings.compressionMin
+        return log
     }
 
     /// Pairs of a topic and a filter that matches it. Each topic and each filter is in a few; that all filters match
@@ -194,6 +196,7 @@ struct ServerPlan {
         }
         hub.usesIOUring = settings.ioUring
         hub.handshakesPerTurn = UInt32(clamping: settings.tlsHandshakes)
+        hub.compresses = settings.compression
         hub.connectionCount = UInt32(clamping: settings.maxConnections)
         hub.headLength = UInt32(clamping: settings.maxHead)
         hub.bodyLength = UInt64(clamping: settings.maxBody)

@@ -38,6 +38,8 @@ public struct HubConfiguration: Sendable {
     public var http2Streams: UInt32 = 256
     /// The number of frames that only make work which an HTTP/2 client may send at once; a tenth comes back each second.
     public var http2Allowance: UInt32 = 1000
+    /// Whether clients that ask for compressed events get them.
+    public var compresses = true
     /// What the `Server` header says.
     public var serverName = "herald"
 
@@ -54,7 +56,8 @@ public struct HubConfiguration: Sendable {
                 request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
                 heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
                 uses_io_uring: usesIOUring, handshakes_per_turn: max(handshakesPerTurn, 1),
-                h2_streams_max: http2Streams, h2_allowance: http2Allowance, server_name: name)
+                h2_streams_max: http2Streams, h2_allowance: http2Allowance, compresses: compresses,
+                server_name: name)
             return unsafe body(&core)
         }
     }

@@ -132,8 +132,12 @@ public struct TransportStatistics: Sendable, Hashable {
     public var deliveries: UInt64 = 0
     /// Their data's bytes.
     public var payloadBytes: UInt64 = 0
-    /// All other bytes that were sent to deliver them.
+    /// All other bytes that were sent to deliver them, before compression.
     public var overheadBytes: UInt64 = 0
+    /// The bytes of deliveries to readers with compression, as they would be without.
+    public var compressionInputBytes: UInt64 = 0
+    /// The same bytes as they were sent.
+    public var compressionOutputBytes: UInt64 = 0
     /// Times that a reader's socket took no more.
     public var stalls: UInt64 = 0
     /// Gaps that readers were told of, by ``gapReasonNames``.
@@ -159,6 +163,8 @@ public struct TransportStatistics: Sendable, Hashable {
         deliveries = core.deliveries
         payloadBytes = core.payload_bytes
         overheadBytes = core.overhead_bytes
+        compressionInputBytes = core.compression_input_bytes
+        compressionOutputBytes = core.compression_output_bytes
         stalls = core.stalls
         gaps = numbers(core.gaps)
         missed = core.missed_max

@@ -69,6 +69,8 @@ public struct LogConfiguration: Sendable {
     public var windowBytes: UInt64
     /// The milliseconds after which an empty topic is forgotten.
     public var topicIdleMilliseconds: UInt64
+    /// The bytes from which on an event, or another text, is compressed for those who ask for it.
+    public var compressedLength = 256
 
     /// Makes a configuration.
     public init(
@@ -101,7 +103,7 @@ public struct LogConfiguration: Sendable {
                     epoch: epoch, retention: retention.core, rules: core.baseAddress, rule_count: core.count,
                     memory_bytes_max: memoryBytes, topic_count_max: topicCount, filter_count_max: filterCount,
                     link_count_max: linkCount, window_count: windowCount, window_bytes_max: windowBytes,
-                    topic_idle_ms: topicIdleMilliseconds)
+                    topic_idle_ms: topicIdleMilliseconds, compressed_len_min: compressedLength)
                 return unsafe body(&configuration)
             }
         }

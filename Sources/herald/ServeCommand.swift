@@ -22,6 +22,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "TLS")
     var tls: TLSOptions
 
+    @OptionGroup(title: "Compression")
+    var compression: CompressionOptions
+
     @OptionGroup(title: "Retention")
     var retention: RetentionOptions
 
@@ -49,7 +52,8 @@ struct ServeCommand: AsyncParsableCommand {
     /// The values given as flags, by the settings' keys.
     var given: [String: [String]] {
         let groups = [
-            listening.given, tls.given, retention.given, limits.given, times.given, publishing.given, logging.given,
+            listening.given, tls.given, compression.given, retention.given, limits.given, times.given,
+            publishing.given, logging.given,
         ]
         var given = ["rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys]
             .filter { !$0.value.isEmpty }
@@ -159,6 +163,18 @@ struct TLSOptions: ParsableArguments {
             "tls-listen": tlsListen, "tls-client-ca": tlsClientCa, "tls-min-version": tlsMinVersion,
             "tls-handshakes": tlsHandshakes,
         ]
+    }
+}
+
+struct CompressionOptions: ParsableArguments {
+    @Flag(inversion: .prefixedNo, help: .setting("compression"))
+    var compression: Bool?
+
+    @Option(help: .setting("compression-min"))
+    var compressionMin: String?
+
+    var given: [String: String?] {
+        ["compression": compression.map { String($0) }, "compression-min": compressionMin]
     }
 }
 

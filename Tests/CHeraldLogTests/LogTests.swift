@@ -517,10 +517,10 @@ struct FrameTests {
             return unsafe (UInt64(first!.pointee.len), first == second)
         }
         #expect(isSame)
-        #expect(log.stats.frame_bytes == len + 4)
+        #expect(log.stats.frame_bytes == len + 8)
         _ = log.purge("t")
         // The live window still holds it.
-        #expect(log.stats.frame_bytes == len + 4)
+        #expect(log.stats.frame_bytes == len + 8)
     }
 
     @Test func `a frame is given back with the last reference`() throws {
@@ -540,12 +540,14 @@ struct FrameTests {
         try log.append("t")
         unsafe log.withEvent(1, in: "t") { event in
             var buffer = unsafe hr_buf()
+            var plain = 0
             defer { unsafe hr_buf_fini(&buffer) }
-            #expect(unsafe hr_event_append_to(event, json, &buffer) == .ok)
+            #expect(unsafe hr_event_append_to(event, json, &buffer, &plain) == .ok)
+            #expect(unsafe buffer.len == plain)
             #expect(log.stats.frame_bytes == 0)
             let len = unsafe Int(hr_event_frame(event, json).pointee.len)
             #expect(unsafe buffer.len == len)
-            #expect(unsafe hr_event_append_to(event, json, &buffer) == .ok)
+            #expect(unsafe hr_event_append_to(event, json, &buffer, &plain) == .ok)
             #expect(unsafe buffer.len == 2 * len)
             let copied = unsafe bytes(hr_buf_slice(&buffer))
             #expect(copied.prefix(len).elementsEqual(copied.suffix(len)))

@@ -162,7 +162,7 @@ private final class Arena: Sendable {
         inParallel(
             (0..<4).map { _ in
                 {
-                    for number in 0..<5 {
+                    for number in 0..<Int(HR_ENCODING_COUNT) {
                         let encoding = hr_encoding(rawValue: UInt32(number))!
                         let place = unsafe log.withEvent(1, in: "t") {
                             unsafe Int(bitPattern: hr_event_frame($0, encoding))
@@ -171,10 +171,10 @@ private final class Arena: Sendable {
                     }
                 }
             })
-        #expect(places.all.count == 5)
+        #expect(places.all.count == Int(HR_ENCODING_COUNT))
         let charged = unsafe log.withEvent(1, in: "t") { event in
-            (0..<5).reduce(UInt64(0)) { sum, number in
-                unsafe sum + 4 + UInt64(hr_event_frame(event, hr_encoding(rawValue: UInt32(number))!)!.pointee.len)
+            (0..<Int(HR_ENCODING_COUNT)).reduce(UInt64(0)) { sum, number in
+                unsafe sum + 8 + UInt64(hr_event_frame(event, hr_encoding(rawValue: UInt32(number))!)!.pointee.len)
             }
         }
         #expect(log.stats.frame_bytes == charged)

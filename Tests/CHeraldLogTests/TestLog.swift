@@ -158,7 +158,8 @@ struct Settings {
         unsafe hr_log_config(
             epoch: 0x5f3a_9c1e, retention: retention, rules: nil, rule_count: 0, memory_bytes_max: memory_bytes_max,
             topic_count_max: topic_count_max, filter_count_max: filter_count_max, link_count_max: link_count_max,
-            window_count: window_count, window_bytes_max: window_bytes_max, topic_idle_ms: topic_idle_ms)
+            window_count: window_count, window_bytes_max: window_bytes_max, topic_idle_ms: topic_idle_ms,
+            compressed_len_min: 0)
     }
 }
 

@@ -21,17 +21,24 @@ private struct Event {
         self.init(type: type, contentType: contentType, data: Array(data.utf8))
     }
 
-    func encoded(_ encoding: hr_encoding) -> [UInt8] {
+    /// The event in an encoding; one that compresses does so from `least` bytes on.
+    func encoded(_ encoding: hr_encoding, from least: Int = 0) -> [UInt8] {
+        measured(encoding, from: least).bytes
+    }
+
+    /// The same, and how long it would be uncompressed.
+    func measured(_ encoding: hr_encoding, from least: Int = 0) -> (bytes: [UInt8], plain: Int) {
         unsafe Codec.withSlice(topic) { topic in
             unsafe Codec.withSlice(type) { type in
                 unsafe Codec.withSlice(contentType) { contentType in
                     unsafe Codec.withSlice(data) { data in
                         var view = unsafe hr_event_view(
                             epoch: epoch, sequence: sequence, time_ms: milliseconds, topic: topic, type: type,
-                            content_type: contentType, data: data)
-                        let output = unsafe Codec.output { unsafe hr_event_encode(&view, encoding, $0) }
+                            content_type: contentType, data: data, compressed_len_min: least)
+                        var plain = 0
+                        let output = unsafe Codec.output { unsafe hr_event_encode(&view, encoding, $0, &plain) }
                         #expect(output.status == .ok)
-                        return output.bytes
+                        return (output.bytes, plain)
                     }
                 }
             }
@@ -274,5 +281,74 @@ struct EncodeTests {
         #expect(!event.encoded(.HR_ENCODING_JSON).contains(0x0A))
         #expect(payload(event.encoded(.HR_ENCODING_WS), opcode: 1) == event.encoded(.HR_ENCODING_JSON))
         #expect(payload(event.encoded(.HR_ENCODING_WS_RAW), opcode: isBinary ? 2 : 1) == event.data)
+        for encoding in Compressed.plain { Compressed.check(event, encoding) }
+    }
+}
+
+/// Encodings that compress, held against what they compress.
+private enum Compressed {
+    static let plain: [hr_encoding] = [
+        .HR_ENCODING_SSE, .HR_ENCODING_SSE_RAW, .HR_ENCODING_NDJSON, .HR_ENCODING_WS, .HR_ENCODING_WS_RAW,
+    ]
+
+    /// Whether the encoding of `event` that compresses is no longer, and the same when it is inflated.
+    static func check(_ event: Event, _ encoding: hr_encoding, from least: Int = 0) {
+        let plain = event.encoded(encoding)
+        let compressed = hr_encoding_compressed(encoding)
+        let (bytes, length) = event.measured(compressed, from: least)
+        #expect(length == plain.count)
+        if hr_encoding_is_gzip(compressed) {
+            #expect(bytes.count <= hr_deflate_stored_len(plain.count))
+            // Further blocks follow in the stream; here an empty one takes their place.
+            #expect(inflated(bytes + [0]) == plain)
+        } else if bytes[0] & 0x40 == 0 {
+            #expect(bytes == plain)
+        } else {
+            #expect(bytes.count < plain.count)
+            let opcode = bytes[0] & 0x0F
+            let message = inflated(payload([bytes[0] & ~0x40] + bytes.dropFirst(), opcode: opcode))
+            #expect(message == payload(plain, opcode: opcode))
+        }
+    }
+
+    private static func inflated(_ blocks: [UInt8]) -> [UInt8] {
+        let output = unsafe Codec.withSlice(blocks) { slice in
+            unsafe Codec.output { unsafe hr_inflate_append($0, slice, 1 << 24) }
+        }
+        #expect(output.status == .ok)
+        return output.bytes
+    }
+}
+
+struct CompressedEncodingTests {
+    private static let long = Event(contentType: "text/plain", data: String(repeating: "again and ", count: 100))
+
+    @Test(arguments: [0, 1, 100, 70_000])
+    func `every encoding that compresses says the same as the one it compresses`(length: Int) {
+        var random = CodecRandom(seed: UInt64(length))
+        for data in [random.bytes(length), [UInt8](repeating: 0x61, count: length)] {
+            for encoding in Compressed.plain { Compressed.check(Event(type: "t", data: data), encoding) }
+        }
+    }
+
+    @Test func `what shrinks is compressed, and a message that does not is sent as it is`() {
+        let message = Self.long.encoded(.HR_ENCODING_WS_DEFLATE)
+        #expect(message[0] == 0xC1 && message.count < 250)
+        #expect(Self.long.encoded(.HR_ENCODING_SSE_GZIP).count < 250)
+        var random = CodecRandom(seed: 9)
+        let noise = Event(contentType: "image/png", data: random.bytes(1000))
+        #expect(noise.encoded(.HR_ENCODING_WS_RAW_DEFLATE) == noise.encoded(.HR_ENCODING_WS_RAW))
+        #expect(noise.encoded(.HR_ENCODING_WS_RAW_DEFLATE)[0] == 0x82)
+    }
+
+    @Test func `what is shorter than the least is left as it is`() {
+        let object = Self.long.encoded(.HR_ENCODING_JSON).count
+        #expect(Self.long.encoded(.HR_ENCODING_WS_DEFLATE, from: object)[0] == 0xC1)
+        #expect(
+            Self.long.encoded(.HR_ENCODING_WS_DEFLATE, from: object + 1) == Self.long.encoded(.HR_ENCODING_WS))
+        let line = object + 1
+        #expect(Self.long.encoded(.HR_ENCODING_NDJSON_GZIP, from: line).count < line / 2)
+        #expect(Self.long.encoded(.HR_ENCODING_NDJSON_GZIP, from: line + 1).count == line + 5)
+        for encoding in Compressed.plain { Compressed.check(Self.long, encoding, from: 1 << 20) }
     }
 }

@@ -41,10 +41,12 @@ private func close(_ code: UInt16, _ reason: [UInt8] = []) -> [UInt8] {
     private(set) var items: [Item] = []
     private(set) var failed = false
     let limit: UInt64
+    let deflates: Bool
 
-    init(limit: UInt64) {
-        self.limit = limit
+    init(limit: UInt64, deflates: Bool = false) {
+        (self.limit, self.deflates) = (limit, deflates)
         unsafe parser.initialize(to: hr_ws_parser())
+        unsafe parser.pointee.deflates = deflates
     }
 
     deinit {
@@ -71,6 +73,7 @@ private func close(_ code: UInt16, _ reason: [UInt8] = []) -> [UInt8] {
                 #expect(at == piece.count)
                 // The server keeps no parser that says so.
                 if unsafe hr_ws_parser_rest(parser) { unsafe hr_ws_parser_fini(parser) }
+                unsafe parser.pointee.deflates = deflates
                 return
             case .HR_WS_MESSAGE: unsafe items.append(.message(item.opcode, Codec.bytes(item.payload)))
             case .HR_WS_CONTROL where unsafe item.opcode == .HR_WS_CLOSE:
@@ -87,15 +90,15 @@ private func close(_ code: UInt16, _ reason: [UInt8] = []) -> [UInt8] {
 }
 
 /// What comes out of bytes, which must not depend on where they are cut.
-private func read(_ bytes: [UInt8], limit: UInt64 = 1 << 20) -> [Item] {
-    var whole = Reading(limit: limit)
+private func read(_ bytes: [UInt8], limit: UInt64 = 1 << 20, deflates: Bool = false) -> [Item] {
+    var whole = Reading(limit: limit, deflates: deflates)
     whole.feed(bytes)
     let expected = whole.items
-    var bytewise = Reading(limit: limit)
+    var bytewise = Reading(limit: limit, deflates: deflates)
     for byte in bytes { bytewise.feed(CollectionOfOne(byte)) }
     #expect(bytewise.items == expected, "byte by byte")
     for place in stride(from: 0, through: bytes.count, by: bytes.count > 2000 ? 997 : 1) {
-        var cut = Reading(limit: limit)
+        var cut = Reading(limit: limit, deflates: deflates)
         cut.feed(bytes[..<place])
         cut.feed(bytes[place...])
         #expect(cut.items == expected, "cut at \(place)")
@@ -390,5 +393,102 @@ struct WebSocketAcceptTests {
         let answer = accept(key)
         #expect(answer.status == .invalid)
         #expect(answer.text == String(repeating: ".", count: 28))
+    }
+}
+
+private func deflated(_ text: [UInt8]) -> [UInt8] {
+    unsafe Codec.withSlice(text) { slice in
+        let room = text.count + 64
+        let out = UnsafeMutablePointer<CChar>.allocate(capacity: room)
+        defer { unsafe out.deallocate() }
+        let length = unsafe hr_deflate(slice, 15, out, room)
+        precondition(length > 4)
+        return unsafe Codec.bytes(hr_slice(data: out, len: length - 4))
+    }
+}
+
+struct CompressedMessageTests {
+    /// "Hello" as the RFC compresses it: by Huffman codes, stored, in a final block, in two blocks (RFC 7692 §7.2.3).
+    static let hellos: [[UInt8]] = [
+        [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
+        [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
+        [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00],
+        [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00],
+    ]
+
+    @Test(arguments: hellos)
+    func `the examples of the RFC are read, whole and in fragments`(hello: [UInt8]) {
+        #expect(read(frame(1, hello, reserved: 4), deflates: true) == [.text("Hello")])
+        let fragments =
+            frame(1, Array(hello.prefix(3)), final: false, reserved: 4) + frame(9, [1])
+            + frame(0, Array(hello.dropFirst(3))) + text("plain")
+        #expect(read(fragments, deflates: true) == [.control(.HR_WS_PING, [1]), .text("Hello"), .text("plain")])
+    }
+
+    @Test func `an empty message may be compressed too`() {
+        #expect(
+            read(frame(1, [0], reserved: 4) + frame(2, [], reserved: 4), deflates: true) == [
+                .text(""), .message(.HR_WS_BINARY, []),
+            ])
+    }
+
+    @Test func `the reserved bit is for the first frame of a message, where it was agreed on`() {
+        let hello = Self.hellos[0]
+        #expect(read(frame(1, hello, reserved: 4)) == [.failure(1002)])
+        let inside = frame(1, Array(hello.prefix(3)), final: false, reserved: 4)
+        #expect(read(inside + frame(0, Array(hello.dropFirst(3)), reserved: 4), deflates: true) == [.failure(1002)])
+        for opcode: UInt8 in [8, 9, 10] {
+            #expect(read(frame(opcode, [], reserved: 4), deflates: true) == [.failure(1002)])
+        }
+        for reserved: UInt8 in [1, 2, 5, 6, 7] {
+            #expect(read(frame(1, hello, reserved: reserved), deflates: true) == [.failure(1002)])
+        }
+    }
+
+    @Test(arguments: [
+        [0x07], [0xF2, 0x48], [0x00, 0x05, 0x00, 0x00, 0x00], [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48],
+        [0xFF, 0xFF, 0xFF, 0xFF], [0x02, 0x02, 0x00], [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x07],
+    ])
+    func `what cannot be inflated closes with 1007`(payload: [UInt8]) {
+        #expect(read(frame(2, payload, reserved: 4), deflates: true) == [.failure(1007)])
+    }
+
+    @Test func `text is held to UTF-8 after it is inflated`() {
+        #expect(read(frame(1, deflated([0x61, 0xFF]), reserved: 4), deflates: true) == [.failure(1007)])
+        #expect(read(frame(1, deflated([0xE2, 0x82]), reserved: 4), deflates: true) == [.failure(1007)])
+        #expect(
+            read(frame(2, deflated([0xFF]), reserved: 4), deflates: true) == [.message(.HR_WS_BINARY, [0xFF])])
+    }
+
+    @Test func `a message at the limit is taken, one byte more is not, however small it came`() {
+        let message = [UInt8](repeating: 0x61, count: 5000)
+        let compressed = frame(1, deflated(message), reserved: 4)
+        #expect(compressed.count < 60)
+        #expect(read(compressed, limit: 5000, deflates: true) == [.message(.HR_WS_TEXT, message)])
+        #expect(read(compressed, limit: 4999, deflates: true) == [.failure(1009)])
+    }
+
+    @Test func `what does not shrink may be as long as the limit, and not much longer`() {
+        var random = CodecRandom(seed: 7)
+        let message = random.bytes(5000)
+        let compressed = deflated(message)
+        #expect(compressed.count > 5000)
+        let whole = frame(2, compressed, reserved: 4)
+        #expect(read(whole, limit: 5000, deflates: true) == [.message(.HR_WS_BINARY, message)])
+        let limit = hr_deflate_len_max(5000)
+        let long = frame(2, [UInt8](repeating: 0, count: Int(limit) + 1), final: false, reserved: 4)
+        #expect(read(long, limit: 5000, deflates: true) == [.failure(1009)])
+    }
+
+    @Test func `a bomb holds no more memory than the limit, and none when it is over`() {
+        var bomb = [UInt8](repeating: 0x61, count: 8 << 20)
+        bomb = frame(2, deflated(bomb), reserved: 4)
+        var reading = Reading(limit: 100_000, deflates: true)
+        for start in stride(from: 0, to: bomb.count, by: 1000) {
+            reading.feed(bomb[start..<min(start + 1000, bomb.count)])
+            #expect(reading.memory < 200_000)
+        }
+        #expect(reading.items == [.failure(1009)])
+        #expect(reading.memory == 0)
     }
 }

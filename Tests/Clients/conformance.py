@@ -1,6 +1,6 @@
 """Runs Autobahn's WebSocket cases, as PyPI's kosoku carries them, against `--echo-path`.
 
-Groups 12 and 13 are left out: they are about compression. A case is OK, NON-STRICT (correct, but a failure could
+A case is OK, NON-STRICT (correct, but a failure could
 have been noticed sooner) or INFORMATIONAL (the RFC leaves it open), or it failed.
 
 usage: autobahn.py [--report FOLDER] [--include CASE]... [URL]
@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 from kosoku import FailureError, run_fuzzingclient
 
-LEFT_OUT = ["12.*", "13.*"]
 ECHO_PATH = "/echo"
 # The largest message of the suite is 16 MiB.
 FLAGS = ["--echo-path", ECHO_PATH, "--max-message", "32MiB"]
@@ -26,7 +25,7 @@ def run_cases(url, include=None, parallel=4):
 
     async def run():
         try:
-            return await run_fuzzingclient(url, include, LEFT_OUT, parallel)
+            return await run_fuzzingclient(url, include, None, parallel)
         except FailureError as failure:
             return failure.results
 

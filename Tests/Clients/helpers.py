@@ -253,6 +253,12 @@ class RawWebSocket(RawConnection):
         self.send(frame(TEXT, json.dumps(message).encode()))
 
     def read_frame(self):
+        first, payload = self.read_raw_frame()
+        assert not first & 0x70, "no reserved bit is set"
+        return first & 0x0F, payload
+
+    def read_raw_frame(self):
+        """The first byte of a frame's head, and its payload."""
         first, second = self.read_exactly(2)
         assert not second & 0x80, "a server's frames are not masked"
         size = second & 0x7F
@@ -260,7 +266,7 @@ class RawWebSocket(RawConnection):
             (size,) = struct.unpack("!H", self.read_exactly(2))
         elif size == 127:
             (size,) = struct.unpack("!Q", self.read_exactly(8))
-        return first & 0x0F, self.read_exactly(size)
+        return first, self.read_exactly(size)
 
     def read_json(self):
         while True:

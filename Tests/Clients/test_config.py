@@ -80,6 +80,8 @@ DEFAULTS = {
     "topic-idle": "5m",
     "allow-anonymous": False,
     "io-uring": True,
+    "compression": True,
+    "compression-min": 256,
     "log-format": "text",
     "log-level": "info",
     "rules": [],

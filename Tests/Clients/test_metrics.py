@@ -37,6 +37,8 @@ FAMILIES = {
     "herald_deliveries_total": "counter",
     "herald_delivered_payload_bytes_total": "counter",
     "herald_delivered_overhead_bytes_total": "counter",
+    "herald_compression_input_bytes_total": "counter",
+    "herald_compression_output_bytes_total": "counter",
     "herald_delivery_latency_seconds": "histogram",
     "herald_stalls_total": "counter",
     "herald_gaps_total": "counter",

@@ -19,7 +19,11 @@ int LLVMFuzzerTestOneInput(const char *bytes, size_t len) {
     view.content_type = cut(&rest, (unsigned char)bytes[2]);
     view.data = rest;
     hr_encoding encoding = (hr_encoding)((unsigned char)bytes[0] % HR_ENCODING_COUNT);
-    HR_ASSERT(hr_event_encode(&view, encoding, &out) == HR_OK);
+    size_t plain_len = 0;
+    view.compressed_len_min = len % 64;
+    HR_ASSERT(hr_event_encode(&view, encoding, &out, &plain_len) == HR_OK);
+    HR_ASSERT(hr_encoding_is_compressed(encoding) || out.len == plain_len);
+    HR_ASSERT(hr_encoding_is_gzip(encoding) || out.len <= plain_len);
     bool json = encoding == HR_ENCODING_JSON, block = encoding <= HR_ENCODING_SSE_RAW && !json;
     bool line = encoding == HR_ENCODING_NDJSON;
     HR_ASSERT(!line || memchr(out.data, '\n', out.len) == out.data + out.len - 1);

@@ -41,6 +41,7 @@ private func mistakes(
 /// A value of each setting that is accepted and is not the default.
 private let samples: [String: [String]] = [
     "listen": ["[::1]:0"], "loops": ["7"], "io-uring": ["false"], "allow-anonymous": ["true"], "echo-path": ["/echo"],
+    "compression": ["false"], "compression-min": ["7KiB"],
     "retain-events": ["7"], "retain-bytes": ["7MiB"], "retain-age": ["7d"], "memory-limit": ["7GiB"],
     "topic-idle": ["7s"], "rules": ["a/** retain-events=7", "b slow-reader=latest retain-age=7s retain-bytes=7KiB"],
     "max-topics": ["7"], "max-filters": ["700"], "max-filters-per-connection": ["7"], "max-connections": ["7"],
@@ -153,6 +154,7 @@ struct BoundTests {
     /// Each bound: the values at it, and one past it.
     static let bounds: [(key: String, lower: String, below: String?, upper: String, above: String)] = [
         ("loops", "1", "0", "1024", "1025"),
+        ("compression-min", "0", nil, "1GiB", "1073741825"),
         ("retain-events", "1", "0", "100000000", "100000001"),
         ("retain-bytes", "1KiB", "1023", "1TiB", "1099511627777"),
         ("retain-age", "1s", "999ms", "365d", "31536000001ms"),

@@ -39,6 +39,7 @@ enum Floors {
         "openssl/err.h": ["COpenSSL", "CHeraldNet"],
         "openssl/ssl.h": ["COpenSSL", "CHeraldNet"],
         "openssl/x509v3.h": ["COpenSSL", "CHeraldNet"],
+        "zlib.h": ["CZlib", "CHeraldWire"],
         "sys/socket.h": ["CHeraldNet"],
         "netinet/tcp.h": ["CHeraldNet"],
         "arpa/inet.h": ["CHeraldNet"],

@@ -33,6 +33,7 @@ typedef struct hr_hub_config {
     /* Frames of an HTTP/2 client that only make work (resets, pings, settings, priorities, empty
      * DATA); a tenth of them is allowed again each second. Beyond: GOAWAY ENHANCE_YOUR_CALM. */
     uint32_t h2_allowance;
+    bool compresses;      /* for clients that ask for it */
     hr_slice server_name; /* for the Server header; copied */
 } hr_hub_config;
 

@@ -63,8 +63,13 @@ typedef struct hr_transport_stats {
     uint64_t subscriptions;                  /* gauge: filters of readers */
     uint64_t readers_opened;
     uint64_t deliveries;
-    uint64_t payload_bytes;  /* the events' data */
-    uint64_t overhead_bytes; /* all else that was sent to deliver them: envelope, framing, heads */
+    uint64_t payload_bytes; /* the events' data */
+    /* All else that was sent to deliver them, envelope, framing, heads; before compression. */
+    uint64_t overhead_bytes;
+    /* Deliveries to readers with compression: what they would have been without, and what they
+     * were. */
+    uint64_t compression_input_bytes;
+    uint64_t compression_output_bytes;
     uint64_t stalls;
     uint64_t gaps[HR_GAP_REASON_COUNT];
     uint64_t missed_max; /* events covered by gaps, at most */

@@ -8,6 +8,7 @@
 /* An event in one encoding. Lives as long as its event. */
 typedef struct hr_frame {
     uint32_t len;
+    uint32_t plain_len; /* what len would be uncompressed */
     char bytes[];
 } hr_frame;
 
@@ -46,7 +47,9 @@ void hr_event_unref(hr_event **event);
  * NULL: out of memory. ANY thread. */
 const hr_frame *hr_event_frame(hr_event *event, hr_encoding encoding);
 /* Appends event in encoding to out; uses the kept frame if there is one and keeps none:
- * for catch-up, so that replays do not fill memory. ANY thread. */
-HR_MUST_CHECK hr_status hr_event_append_to(hr_event *event, hr_encoding encoding, hr_buf *out);
+ * for catch-up, so that replays do not fill memory. *plain_len: as hr_event_encode has it. ANY
+ * thread. */
+HR_MUST_CHECK hr_status hr_event_append_to(hr_event *event, hr_encoding encoding, hr_buf *out,
+                                           size_t *plain_len);
 
 #endif

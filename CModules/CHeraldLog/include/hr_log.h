@@ -48,6 +48,7 @@ typedef struct hr_log_config {
     uint32_t window_count;     /* events the live window holds; a power of two */
     uint64_t window_bytes_max; /* the newest event stays, however big */
     uint64_t topic_idle_ms;    /* an empty topic is forgotten after this */
+    size_t compressed_len_min; /* shorter events are not compressed */
 } hr_log_config;
 
 /* Called without the lock, after an append: loops named in mask (bit n: loop n) have
@@ -60,7 +61,8 @@ void hr_log_free(hr_log **log);
 /* Before any append. */
 void hr_log_set_wake(hr_log *log, hr_log_wake_fn *wake, void *context);
 uint32_t hr_log_epoch(const hr_log *log);
-uint64_t hr_log_head(hr_log *log); /* the newest sequence; 0 when none yet */
+size_t hr_log_compressed_len_min(const hr_log *log); /* as configured */
+uint64_t hr_log_head(hr_log *log);                   /* the newest sequence; 0 when none yet */
 /* Moves with every event that comes or goes: while it stands still, the same read has the same
  * outcome. */
 uint64_t hr_log_version(const hr_log *log);

@@ -3,6 +3,7 @@
 #define CHERALDWIRE_H
 
 #include "hr_utf8.h"
+#include "hr_deflate.h"
 #include "hr_json.h"
 #include "hr_encode.h"
 #include "hr_publication.h"

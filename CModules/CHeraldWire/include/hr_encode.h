@@ -14,8 +14,28 @@ typedef enum HR_CLOSED_ENUM hr_encoding {
     HR_ENCODING_NDJSON,  /* the object and a line feed */
     HR_ENCODING_WS,      /* one unmasked text frame around the object */
     HR_ENCODING_WS_RAW,  /* one unmasked frame around the data: binary if that is its form */
+    /* The same compressed by itself, where that makes it shorter: as a message of permessage-deflate
+     * (RFC 7692), else as it was; or as blocks that go into a gzip stream, else as stored ones. */
+    HR_ENCODING_WS_DEFLATE,
+    HR_ENCODING_WS_RAW_DEFLATE,
+    HR_ENCODING_SSE_GZIP,
+    HR_ENCODING_SSE_RAW_GZIP,
+    HR_ENCODING_NDJSON_GZIP,
 } hr_encoding;
-#define HR_ENCODING_COUNT 6
+#define HR_ENCODING_COUNT 11
+
+static inline bool hr_encoding_is_compressed(hr_encoding encoding) {
+    return encoding >= HR_ENCODING_WS_DEFLATE;
+}
+static inline bool hr_encoding_is_gzip(hr_encoding encoding) {
+    return encoding >= HR_ENCODING_SSE_GZIP;
+}
+/* A WebSocket's data alone. */
+static inline bool hr_encoding_is_raw_ws(hr_encoding encoding) {
+    return encoding == HR_ENCODING_WS_RAW || encoding == HR_ENCODING_WS_RAW_DEFLATE;
+}
+/* encoding, compressed. Precondition: it is not JSON, nor compressed yet. */
+hr_encoding hr_encoding_compressed(hr_encoding encoding);
 
 #define HR_TYPE_LEN_MAX 128
 /* Whether type is 1 to HR_TYPE_LEN_MAX bytes of printable ASCII without spaces. ANY thread. */
@@ -31,6 +51,7 @@ typedef struct hr_event_view {
     hr_slice type;
     hr_slice content_type;
     hr_slice data;
+    size_t compressed_len_min; /* shorter texts stay as they are in encodings that compress */
 } hr_event_view;
 
 #define HR_ID_TEXT_MAX 29 /* 8 hex digits, a dash, 20 decimal digits */
@@ -51,10 +72,11 @@ typedef enum HR_CLOSED_ENUM hr_data_form {
  * UTF-8. Else binary, broken JSON too. Parameters after ';' and letter case do not matter. */
 hr_data_form hr_data_form_of(hr_slice content_type, hr_slice data);
 
-/* Appends event in encoding to out, of which it asks no more room than it fills. Line breaks
- * between JSON tokens become spaces, so that the object is one line. On HR_ENOMEM out is as long as
+/* Appends event in encoding to out, of which it asks no more room than it fills, or than the event
+ * takes twice where it is compressed. Line breaks between JSON tokens become spaces, so that the
+ * object is one line. *plain_len: how long it would be uncompressed. On HR_ENOMEM out is as long as
  * before. ANY thread. */
 HR_MUST_CHECK hr_status hr_event_encode(const hr_event_view *event, hr_encoding encoding,
-                                        hr_buf *out);
+                                        hr_buf *out, size_t *plain_len);
 
 #endif

@@ -32,12 +32,14 @@ typedef enum HR_CLOSED_ENUM hr_http_method {
 /* The headers that are looked for by name. They are found once a head. */
 typedef enum HR_CLOSED_ENUM hr_http_name {
     HR_NAME_ACCEPT,
+    HR_NAME_ACCEPT_ENCODING,
     HR_NAME_CONTENT_TYPE,
     HR_NAME_HERALD_TYPE,
     HR_NAME_IDEMPOTENCY_KEY,
     HR_NAME_IF_NONE_MATCH,
     HR_NAME_LAST_EVENT_ID,
     HR_NAME_PREFER,
+    HR_NAME_WS_EXTENSIONS,
     HR_NAME_WS_KEY,
     HR_NAME_WS_VERSION,
     HR_NAME_CE_ID,
@@ -106,7 +108,10 @@ size_t hr_http1_header_count(const hr_http1 *http);
 void hr_http1_header_at(const hr_http1 *http, size_t index, hr_slice *name, hr_slice *value);
 /* The first header of that name; false when there is none. */
 bool hr_http1_known(const hr_http1 *http, hr_http_name name, hr_slice *value);
-/* The same for any name (any case), by looking at all. */
+/* Appends the values of all headers of that name, joined by commas: what a list that stands on
+ * several lines means (RFC 9110 §5.3). Nothing when there is none. */
+HR_MUST_CHECK hr_status hr_http1_known_joined(const hr_http1 *http, hr_http_name name, hr_buf *out);
+/* The first header of any name (any case), by looking at all. */
 bool hr_http1_header(const hr_http1 *http, hr_slice name, hr_slice *value);
 /* Whether a comma-separated header holds token (any case), over all its lines. */
 bool hr_http1_header_has_token(const hr_http1 *http, hr_slice name, hr_slice token);

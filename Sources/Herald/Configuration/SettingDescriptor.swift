@@ -124,7 +124,8 @@ public struct SettingDescriptor: Sendable {
 
 extension SettingDescriptor {
     /// All settings, in the order in which they are explained and printed.
-    public static let all: [SettingDescriptor] = listening + tls + retention + limits + times + publishing + logging
+    public static let all: [SettingDescriptor] =
+        listening + tls + compression + retention + limits + times + publishing + logging
 
     private static let day: Duration = .seconds(86_400)
 
@@ -159,6 +160,15 @@ extension SettingDescriptor {
         one(
             "tls-handshakes", \.tlsHandshakes, .count(1...1000),
             "Number of handshakes a loop goes on with before other connections have their turn"),
+    ]
+
+    private static let compression: [SettingDescriptor] = [
+        one(
+            "compression", \.compression, .truth,
+            "Compress events for clients that ask for it, by permessage-deflate on WebSockets, else by gzip"),
+        one(
+            "compression-min", \.compressionMin, .bytes(0...1 << 30),
+            "Bytes from which on an event or a poll's answer is compressed"),
     ]
 
     private static let retention: [SettingDescriptor] = [

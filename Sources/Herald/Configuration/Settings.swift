@@ -44,6 +44,14 @@ public struct ServerSettings: Sendable, Equatable {
     /// The number of handshakes a loop goes on with before its other connections have their turn. Default 4, 1 to 1,000.
     public var tlsHandshakes = 4
 
+    // MARK: Compression
+
+    /// Whether clients that ask for compressed events get them. Default true.
+    public var compression = true
+
+    /// The bytes from which on an event is compressed for those who ask for it. Default 256, 0 (all) to 1 GiB.
+    public var compressionMin = 256
+
     // MARK: Retention
 
     /// The number of events each topic keeps for replay. Default 1,000, 1 to 100,000,000.

@@ -153,11 +153,18 @@ struct MetricsText {
     private func appendDeliveries(to text: inout MetricsWriter) {
         counter("herald_deliveries_total", "Events that were sent to readers.", \.deliveries, to: &text)
         counter(
-            "herald_delivered_payload_bytes_total", "Bytes of the data of events that were sent to readers.",
-            \.payloadBytes, to: &text)
+            "herald_delivered_payload_bytes_total",
+            "Bytes of the data of events that were sent to readers, before compression.", \.payloadBytes, to: &text)
         counter(
-            "herald_delivered_overhead_bytes_total", "Bytes besides data that were sent to deliver events.",
-            \.overheadBytes, to: &text)
+            "herald_delivered_overhead_bytes_total",
+            "Bytes besides data that were sent to deliver events, before compression.", \.overheadBytes, to: &text)
+        counter(
+            "herald_compression_input_bytes_total",
+            "Bytes of deliveries to readers with compression, as they would be without.", \.compressionInputBytes,
+            to: &text)
+        counter(
+            "herald_compression_output_bytes_total",
+            "Bytes of deliveries to readers with compression, as they were sent.", \.compressionOutputBytes, to: &text)
         text.family(
             "herald_delivery_latency_seconds", .histogram,
             "Time from the loop's turn that published an event to writing it.")
