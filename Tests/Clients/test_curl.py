@@ -108,13 +108,21 @@ def test_versions_that_curl_speaks(server, topic, version):
     assert published["topic"] == topic
 
 
-def readme_commands():
-    """The README's shell commands that call curl, each with its continuation lines."""
+def readme_commands(program):
+    """The README's shell commands that call a program, each with its continuation lines."""
     commands = []
     for block in re.findall(r"^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S):
         whole = [line for line in re.sub(r"\\\n", " ", block).splitlines() if not line.startswith("#")]
-        commands += [line for line in whole if re.search(r"\bcurl\b", line)]
+        commands += [line for line in whole if re.search(rf"\b{program}\b", line)]
     return commands
+
+
+def server_of_the_readme(server_factory, folder):
+    """A server with the README's certificate and the flags that it is given there; its addresses are the system's."""
+    certificate, run = readme_commands("openssl")[0], readme_commands("make run")[0]
+    subprocess.run(certificate, shell=True, check=True, cwd=folder, capture_output=True)
+    flags = re.search(r"ARGS='(.*)'", run)[1].replace("127.0.0.1:8443", "127.0.0.1:0").split()
+    return server_factory(*(str(folder / flag) if flag.endswith(".pem") else flag for flag in flags))
 
 
 def kind_of(command):
@@ -144,13 +152,15 @@ def script_of(commands):
 
 
 def test_the_readmes_curl_lines_work_as_they_stand(server_factory, tmp_path):
-    server = server_factory()
-    commands = readme_commands()
+    server = server_of_the_readme(server_factory, tmp_path)
+    tls_port = re.search(r"https://127.0.0.1:(\d+)", server.stdout_lines[-1])[1]
+    commands = readme_commands("curl")
     assert commands, "the README shows no curl line"
     # The lines name the default address; curl's own configuration leads it to the server of this test.
     (tmp_path / ".curlrc").write_text(
         f'connect-to = "127.0.0.1:8080:{server.host}:{server.port}"\n'
         f'connect-to = "localhost:8080:{server.host}:{server.port}"\n'
+        f'connect-to = "localhost:8443:{server.host}:{tls_port}"\n'
         'noproxy = "*"\nwrite-out = "%{stderr}\\nstatus=%{http_code}\\n"\n',
         encoding="utf-8",
     )
