@@ -45,6 +45,9 @@ public struct ClientConfiguration: Sendable {
     /// Header fields sent with every request, e.g. `Authorization`.
     public var headers: [(name: String, value: String)] = []
 
+    /// A PEM file of the authorities whose certificates a server's may be of; nil for those that the system trusts.
+    public var trustedAuthorityFile: String?
+
     /// Makes the default configuration.
     public init() {}
 }

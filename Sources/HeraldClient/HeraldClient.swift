@@ -19,6 +19,7 @@ public final class HeraldClient: Sendable {
     /// Makes a client of the server at this address: `http` or `https`, a host, if need be a port and a path.
     public init(url: String, configuration: ClientConfiguration = ClientConfiguration()) throws(HeraldError) {
         let base = try BaseURL(url)
+        let tls = try TLSSettings.make(configuration)
         var http = HTTPClient.Configuration()
         // A redirected POST would become a GET, and answer as if it had published.
         http.redirectConfiguration = .disallow
@@ -27,6 +28,7 @@ public final class HeraldClient: Sendable {
         http.connectionPool.retryConnectionEstablishment = false
         // Each held request occupies a connection: the library's default of 8 would let 8 readers block a publish.
         http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.limits.connectionsMax
+        http.tlsConfiguration = tls
         let client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: http)
         self.caller = HTTPCaller(client: client, base: base, configuration: configuration)
     }

@@ -13,9 +13,6 @@ struct WebSocketTransport: ReaderTransport {
     let namesItsStart = true
 
     func run(_ feed: ReaderFeed) async throws -> StreamEnd {
-        guard !caller.base.isSecure else {
-            throw HeraldError.unusable("A WebSocket over TLS is not supported; use server-sent events or a poll")
-        }
         let head = requestHead(from: await feed.position)
         let limits = caller.configuration
         do {
@@ -57,7 +54,11 @@ struct WebSocketTransport: ReaderTransport {
                 }
                 .connect(host: caller.base.host, port: caller.base.port) { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try WebSocketOpening.install(on: channel, head, messageBytesMax: messageBytesMax)
+                        if caller.base.isSecure {
+                            try channel.pipeline.syncOperations.addHandler(
+                                TLSSettings.webSocketHandler(caller.configuration, host: caller.base.host))
+                        }
+                        return try WebSocketOpening.install(on: channel, head, messageBytesMax: messageBytesMax)
                     }
                 }
             try Task.checkCancellation()

@@ -13,6 +13,20 @@ struct ServerOptions: ParsableArguments {
             valueName: "url"))
     var server: String?
 
+    @Option(
+        name: .customLong("ca"),
+        help: ArgumentHelp(
+            "PEM file of authorities to trust instead of the system's. (environment: HERALD_CA)", valueName: "file"),
+        completion: .file())
+    var authorityFile: String?
+
+    private var configuration: ClientConfiguration {
+        var configuration = ClientConfiguration()
+        let variable = ProcessInfo.processInfo.environment["HERALD_CA"] ?? ""
+        configuration.trustedAuthorityFile = authorityFile ?? (variable.isEmpty ? nil : variable)
+        return configuration
+    }
+
     private var address: String {
         if let server { return server }
         let variable = ProcessInfo.processInfo.environment["HERALD_SERVER"] ?? ""
@@ -22,7 +36,7 @@ struct ServerOptions: ParsableArguments {
     /// Lends a client of the server to the body. What goes wrong is reported, and becomes an exit code.
     func withClient(_ body: (HeraldClient) async throws -> Void) async throws {
         do {
-            try await HeraldClient.withClient(url: address, body)
+            try await HeraldClient.withClient(url: address, configuration: configuration, body)
         } catch HeraldError.unusable(let what) {
             throw ValidationError("\(what).")
         } catch let error as HeraldError {

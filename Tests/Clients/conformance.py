@@ -1,16 +1,18 @@
 """Runs Autobahn's WebSocket cases, as PyPI's kosoku carries them, against `--echo-path`.
 
-A case is OK, NON-STRICT (correct, but a failure could
-have been noticed sooner) or INFORMATIONAL (the RFC leaves it open), or it failed.
+A case is OK, NON-STRICT (correct, but a failure could have been noticed sooner) or INFORMATIONAL (the RFC leaves it
+open), or it failed. kosoku speaks no TLS: with --tls a tunnel seals what it sends and opens what it gets, byte by byte.
 
-usage: autobahn.py [--report FOLDER] [--include CASE]... [URL]
+usage: conformance.py [--tls] [--report FOLDER] [--include CASE]... [URL]
 Without a URL it starts `herald serve` itself.
 """
 
 import argparse
 import asyncio
 import collections
+import ssl
 import sys
+import threading
 from contextlib import contextmanager
 
 from kosoku import FailureError, run_fuzzingclient
@@ -52,6 +54,41 @@ def summary(results):
         if verdict(result) != "OK"
     ]
     return "\n".join(lines)
+
+
+async def pass_on(reader, writer):
+    """Copies one direction, and its end, which TLS has only for both."""
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+        else:
+            writer.close()
+    except (OSError, ssl.SSLError):
+        writer.close()
+
+
+@contextmanager
+def tunnel(host, port, context):
+    """A plain port on which whatever comes goes on by TLS; gives the port."""
+    loop = asyncio.new_event_loop()
+
+    async def connect(reader, writer):
+        far_reader, far_writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="localhost")
+        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
+        far_writer.close()
+        writer.close()
+
+    listener = loop.run_until_complete(asyncio.start_server(connect, "127.0.0.1", 0, limit=1 << 20))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ public struct SettingsReader: Sendable {
     public static let fileVariable = "HERALD_CONFIG"
 
     /// Variables that begin as those of settings do but belong to the commands.
-    private static let otherVariables: Set<String> = [fileVariable, "HERALD_SERVER"]
+    private static let otherVariables: Set<String> = [fileVariable, "HERALD_SERVER", "HERALD_CA"]
 
     private let flags: [String: [String]]
     private let environment: [String: String]
