@@ -20,6 +20,7 @@ hr_status hr__cohort_key(hr_buf *out, const hr_reader *reader, hr__answer_style 
         (char)(is_poll && reader->resume != HR__RESUME_NONE),
         (char)(is_poll && style.http10),
         (char)(is_poll && style.keep_alive),
+        (char)(is_poll ? style.coding : 0),
     };
     uint32_t max = is_poll ? reader->poll_max : 0;
     hr_status status = hr_buf_append(out, kind, sizeof kind);

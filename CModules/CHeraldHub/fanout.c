@@ -139,10 +139,11 @@ static bool is_writable(hr_reader *reader, uint64_t position) {
 /* Counts events [0, begun) of the batch for a reader that did not take all. */
 static void count_partial(hr_transport_stats *stats, const hr_cohort *cohort,
                           const fan_batch *batch, uint32_t begun) {
+    bool compresses = hr_encoding_is_compressed((hr_encoding)cohort->encoding);
     for (uint32_t i = 0; i < begun; i++) {
         hr__count(&stats->deliveries, 1);
-        hr__count_sent(stats, (hr_encoding)cohort->encoding, cohort->batch[i]->data.len,
-                       batch->frames[i]->plain_len, batch->frames[i]->len);
+        hr__count_sent(stats, compresses, cohort->batch[i]->data.len, batch->frames[i]->plain_len,
+                       batch->frames[i]->len);
     }
 }
 
@@ -209,8 +210,8 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
         whole += deliver(cohort, sends, readers, count, &batch, position);
     }
     hr__count(&stats->deliveries, whole * batch.count);
-    hr__count_sent(stats, (hr_encoding)cohort->encoding, whole * batch.payload,
-                   whole * batch.plain_total, whole * batch.total);
+    hr__count_sent(stats, hr_encoding_is_compressed((hr_encoding)cohort->encoding),
+                   whole * batch.payload, whole * batch.plain_total, whole * batch.total);
 }
 
 /* Writes the answer in home->out to some of the cohort's readers, which have been answered then. */
@@ -253,10 +254,10 @@ static void flush_polls(hr_cohort *cohort, uint64_t position) {
         count++;
     }
     uint64_t next = cohort->batch[count - 1]->sequence;
-    size_t payload = 0;
+    hr__page_len len = {0};
     if (hr__poll_build(home, cohort->style, cohort->batch, count, next,
                        cohort->resumed ? HR_LIT(",\"resume\":\"resumed\"") : HR_LIT(""),
-                       (hr_slice){NULL, 0}, &payload) != HR_OK) {
+                       (hr_slice){NULL, 0}, &len) != HR_OK) {
         scatter(cohort, position);
         return;
     }
@@ -270,8 +271,9 @@ static void flush_polls(hr_cohort *cohort, uint64_t position) {
     }
     hr__count(&stats->polls[HR_POLL_DATA], readers);
     hr__count(&stats->deliveries, readers * count);
-    hr__count(&stats->payload_bytes, readers * payload);
-    hr__count(&stats->overhead_bytes, readers * (home->out.len - payload));
+    size_t plain_len = home->out.len - len.sent + len.plain;
+    hr__count_sent(stats, cohort->style.coding != HR_CODING_IDENTITY, readers * len.payload,
+                   readers * plain_len, readers * home->out.len);
 }
 
 static void flush_dirty(hr_home *home, uint64_t position) {

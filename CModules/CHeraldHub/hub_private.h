@@ -43,7 +43,15 @@ typedef struct hr__answer_style {
     bool http10;
     bool keep_alive;
     bool head_only;
+    uint8_t coding; /* hr_coding: what the client takes */
 } hr__answer_style;
+
+/* How long an answer's parts are. */
+typedef struct hr__page_len {
+    size_t payload; /* of the events' data */
+    size_t plain;   /* of the body before it was compressed */
+    size_t sent;    /* of the body */
+} hr__page_len;
 
 /* The beginning of an answer's head, up to and with Connection, as it was made last. */
 typedef struct hr__head {
@@ -70,7 +78,7 @@ typedef struct hr__repeat {
     int64_t date_s;
     hr_buf key; /* as a cohort's: kind of answer and filters */
     hr_buf answer;
-    size_t payload_len;
+    hr__page_len len;
     size_t count;
     uint64_t appended_ns[HR_REPEAT_COUNT_MAX];
 } hr__repeat;
@@ -260,13 +268,12 @@ static inline void hr__latency_add(hr_transport_stats *stats, uint64_t now_ns, u
                                    uint64_t times) {
     hr__histogram_add(&stats->latency, now_ns > since_ns ? now_ns - since_ns : 0, times);
 }
-/* What was sent of events to readers of one encoding: the events' data, and all bytes before and
- * after compression. */
-static inline void hr__count_sent(hr_transport_stats *stats, hr_encoding encoding, uint64_t payload,
+/* What was sent of events: their data, and all bytes before and after compression, if compresses. */
+static inline void hr__count_sent(hr_transport_stats *stats, bool compresses, uint64_t payload,
                                   uint64_t plain, uint64_t sent) {
     hr__count(&stats->payload_bytes, payload);
     hr__count(&stats->overhead_bytes, plain - payload);
-    if (hr_encoding_is_compressed(encoding)) {
+    if (compresses) {
         hr__count(&stats->compression_input_bytes, plain);
         hr__count(&stats->compression_output_bytes, sent);
     }
@@ -346,7 +353,8 @@ hr__outcome hr__outcome_of(const hr_reader *reader, const hr_gap *gap, hr_slice 
 HR_MUST_CHECK hr_status hr__outcome_append(hr_buf *out, const hr_home *home,
                                            const hr_reader *reader, const hr__outcome *outcome);
 void hr__count_outcome(hr_home *home, const hr_reader *reader, const hr__outcome *outcome);
-void hr__control_send(hr_session *session, const hr_buf *json);
+/* May add to json. */
+void hr__control_send(hr_session *session, hr_buf *json);
 HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequence);
 
 /* poll.c */
@@ -359,7 +367,7 @@ bool hr__poll_repeat(hr_session *session, uint64_t until);
 void hr__poll_timeout(hr_session *session);
 HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events,
                                        size_t count, uint64_t next, hr_slice outcome, hr_slice etag,
-                                       size_t *payload_len);
+                                       hr__page_len *len);
 
 /* websocket.c */
 void hr__ws_input(hr_session *session, char *bytes, size_t len);

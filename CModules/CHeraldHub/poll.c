@@ -8,9 +8,8 @@
  * cursor has moved: its work on the loop must be bounded. */
 #define HR_SHORT_READ_MAX 16
 
-static hr_status append_events(hr_buf *out, hr_event **events, size_t count, size_t *payload_len) {
+static hr_status append_events(hr_buf *out, hr_event **events, size_t count, hr__page_len *len) {
     hr_status status = hr_buf_append_slice(out, HR_LIT("{\"events\":["));
-    *payload_len = 0;
     for (size_t i = 0; status == HR_OK && i < count; i++) {
         if (i > 0) {
             status = hr_buf_append(out, ",", 1);
@@ -19,13 +18,13 @@ static hr_status append_events(hr_buf *out, hr_event **events, size_t count, siz
         if (status == HR_OK) {
             status = hr_event_append_to(events[i], HR_ENCODING_JSON, out, &plain_len);
         }
-        *payload_len += events[i]->data.len;
+        len->payload += events[i]->data.len;
     }
     return status;
 }
 
 static hr_status append_body(hr_home *home, hr_buf *out, hr_event **events, size_t count,
-                             uint64_t next, hr_slice outcome, size_t *payload_len) {
+                             uint64_t next, hr_slice outcome, hr__page_len *len) {
     char id[HR_ID_TEXT_MAX];
     /* An outcome that is a gap says so itself. */
     bool has_gap = outcome.len > 0 && hr_slice_has_prefix(outcome, HR_LIT(",\"gap\""));
@@ -34,19 +33,44 @@ static hr_status append_body(hr_home *home, hr_buf *out, hr_event **events, size
                               has_gap ? HR_LIT("\"") : HR_LIT("\",\"gap\":null"),
                               outcome,
                               HR_LIT("}")};
-    hr_status status = append_events(out, events, count, payload_len);
+    hr_status status = append_events(out, events, count, len);
     return status == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : status;
 }
 
+/* A body as it is sent. */
+typedef struct coded_body {
+    hr_slice bytes;
+    bool is_gzip;
+} coded_body;
+
+/* home->body in the coding that style asks for, where that makes it shorter or nothing else may be
+ * sent. */
+static hr_status code_body(hr_home *home, hr__answer_style style, coded_body *out) {
+    *out = (coded_body){.bytes = hr_buf_slice(&home->body)};
+    bool must = style.coding == HR_CODING_GZIP_ONLY;
+    if (style.coding == HR_CODING_IDENTITY ||
+        (!must && out->bytes.len < hr_log_compressed_len_min(home->hub->log))) {
+        return HR_OK;
+    }
+    home->scratch.len = 0;
+    hr_status status = hr_gzip_append(&home->scratch, out->bytes);
+    if (status == HR_OK && (must || home->scratch.len < out->bytes.len)) {
+        *out = (coded_body){.bytes = hr_buf_slice(&home->scratch), .is_gzip = true};
+    }
+    return status;
+}
+
 static hr_status append_head(hr_home *home, hr_buf *out, hr__answer_style style, unsigned code,
-                             uint64_t next, hr_slice etag, size_t body_len) {
+                             uint64_t next, hr_slice etag, const coded_body *body) {
     char digits[20];
     char id[HR_ID_TEXT_MAX];
     const hr_slice content[] = {HR_LIT("Content-Type: application/json\r\nContent-Length: "),
-                                {digits, hr_u64_format(body_len, digits)},
-                                HR_LIT("\r\n")};
+                                {digits, hr_u64_format(body->bytes.len, digits)},
+                                body->is_gzip ? HR_LIT("\r\nContent-Encoding: gzip\r\n")
+                                              : HR_LIT("\r\n")};
     const hr_slice tag[] = {HR_LIT("ETag: "), etag, HR_LIT("\r\n")};
-    const hr_slice rest[] = {HR_LIT("Cache-Control: private, no-cache\r\nHerald-Cursor: "),
+    const hr_slice rest[] = {HR_LIT("Cache-Control: private, no-cache\r\n"
+                                    "Vary: Accept-Encoding\r\nHerald-Cursor: "),
                              {id, hr_id_format(hr_log_epoch(home->hub->log), next, id)},
                              HR_LIT("\r\n\r\n")};
     hr_status status = hr__head_begin(home, out, code, style);
@@ -60,16 +84,23 @@ static hr_status append_head(hr_home *home, hr_buf *out, hr__answer_style style,
 }
 
 hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events, size_t count,
-                         uint64_t next, hr_slice outcome, hr_slice etag, size_t *payload_len) {
+                         uint64_t next, hr_slice outcome, hr_slice etag, hr__page_len *len) {
+    coded_body body = {0};
+    *len = (hr__page_len){0};
     home->body.len = 0;
     home->out.len = 0;
-    hr_status status = append_body(home, &home->body, events, count, next, outcome, payload_len);
+    hr_status status = append_body(home, &home->body, events, count, next, outcome, len);
     if (status == HR_OK) {
-        status = append_head(home, &home->out, style, 200, next, etag, home->body.len);
+        status = code_body(home, style, &body);
+    }
+    if (status == HR_OK) {
+        status = append_head(home, &home->out, style, 200, next, etag, &body);
     }
     if (status == HR_OK && !style.head_only) {
-        status = hr_buf_append(&home->out, home->body.data, home->body.len);
+        status = hr_buf_append_slice(&home->out, body.bytes);
     }
+    len->plain = home->body.len;
+    len->sent = body.bytes.len;
     return status;
 }
 
@@ -106,23 +137,25 @@ static size_t format_etag(hr_home *home, char *out, uint64_t last, size_t count)
     return len;
 }
 
-static void count_page(hr_home *home, const hr_reader *reader, size_t count, size_t payload_len,
+static void count_page(const hr_session *session, size_t count, const hr__page_len *len,
                        size_t answer_len) {
-    hr_transport_stats *stats = hr__stats_of(home, reader);
+    hr_transport_stats *stats = hr__stats_of(session->home, &session->reader);
     hr__count(&stats->polls[count > 0 ? HR_POLL_DATA : HR_POLL_EMPTY], 1);
-    if (count > 0) {
+    /* The answer to a HEAD delivers nothing. */
+    if (count > 0 && !session->style.head_only) {
         hr__count(&stats->deliveries, count);
-        hr__count(&stats->payload_bytes, payload_len);
-        hr__count(&stats->overhead_bytes, answer_len - payload_len);
+        hr__count_sent(stats, session->style.coding != HR_CODING_IDENTITY, len->payload,
+                       answer_len - len->sent + len->plain, answer_len);
     }
 }
 
 /* Counts the answer in home->out. */
-static void count_events(hr_home *home, const hr_reader *reader, hr_event **events, size_t count,
-                         size_t payload_len) {
-    hr_transport_stats *stats = hr__stats_of(home, reader);
+static void count_events(const hr_session *session, hr_event **events, size_t count,
+                         const hr__page_len *len) {
+    hr_home *home = session->home;
+    hr_transport_stats *stats = hr__stats_of(home, &session->reader);
     uint64_t now = count > 0 ? hr_time_mono_ns() : 0;
-    count_page(home, reader, count, payload_len, home->out.len);
+    count_page(session, count, len, home->out.len);
     for (size_t i = 0; i < count; i++) {
         hr__latency_add(stats, now, events[i]->appended_ns, 1);
     }
@@ -153,7 +186,7 @@ static void write_repeat(hr_session *session) {
     if (reader->resume == HR__RESUME_CURSOR) {
         hr__count(&stats->resumes[HR_RESUMED], 1);
     }
-    count_page(home, reader, repeat->count, repeat->payload_len, repeat->answer.len);
+    count_page(session, repeat->count, &repeat->len, repeat->answer.len);
     for (size_t i = 0; i < repeat->count; i++) {
         hr__latency_add(stats, now, repeat->appended_ns[i], 1);
     }
@@ -164,7 +197,7 @@ static void write_repeat(hr_session *session) {
  * returns where it is then. version: the log's from before the read, so that a change in between
  * makes it useless. */
 static hr_slice keep_repeat(hr_session *session, hr_slice key, const hr_read *read,
-                            hr_event **events, size_t payload_len, uint64_t version) {
+                            hr_event **events, const hr__page_len *len, uint64_t version) {
     hr_home *home = session->home;
     hr__repeat *repeat = &home->repeat;
     const hr_reader *reader = &session->reader;
@@ -184,7 +217,7 @@ static hr_slice keep_repeat(hr_session *session, hr_slice key, const hr_read *re
     repeat->gap_seen = reader->gap_seen;
     repeat->until = read->until;
     repeat->date_s = home->date_s;
-    repeat->payload_len = payload_len;
+    repeat->len = *len;
     repeat->count = read->count;
     for (size_t i = 0; i < read->count; i++) {
         repeat->appended_ns[i] = events[i]->appended_ns;
@@ -196,7 +229,7 @@ static hr_slice keep_repeat(hr_session *session, hr_slice key, const hr_read *re
 
 /* Builds the whole answer into home->out. */
 static hr_status build_page(hr_session *session, hr_event **events, size_t count,
-                            const hr_read *read, hr_slice only_filter, size_t *payload_len) {
+                            const hr_read *read, hr_slice only_filter, hr__page_len *len) {
     hr_home *home = session->home;
     hr_reader *reader = &session->reader;
     hr__outcome outcome = hr__outcome_of(reader, &read->gap, only_filter);
@@ -207,7 +240,7 @@ static hr_status build_page(hr_session *session, hr_event **events, size_t count
     hr_status status = build_outcome(home, &text, reader, &outcome);
     if (status == HR_OK) {
         status = hr__poll_build(home, session->style, events, count, read->cursor,
-                                hr_buf_slice(&text), tag, payload_len);
+                                hr_buf_slice(&text), tag, len);
     }
     hr_buf_fini(&text);
     if (status == HR_OK && (outcome.name.len > 0 || read->gap.found)) {
@@ -218,15 +251,13 @@ static hr_status build_page(hr_session *session, hr_event **events, size_t count
 
 void hr__poll_answer(hr_session *session, hr_event **events, const hr_read *read,
                      uint64_t version) {
-    hr_home *home = session->home;
     hr_reader *reader = &session->reader;
-    size_t payload_len = 0;
-    hr_status status =
-        build_page(session, events, read->count, read, (hr_slice){NULL, 0}, &payload_len);
+    hr__page_len len;
+    hr_status status = build_page(session, events, read->count, read, (hr_slice){NULL, 0}, &len);
     hr_slice answer = {NULL, 0};
     if (status == HR_OK) {
-        count_events(home, reader, events, read->count, payload_len);
-        answer = keep_repeat(session, reader->cohort->key, read, events, payload_len, version);
+        count_events(session, events, read->count, &len);
+        answer = keep_repeat(session, reader->cohort->key, read, events, &len, version);
     }
     hr__reader_close(reader);
     if (status != HR_OK) {
@@ -253,11 +284,11 @@ void hr__poll_timeout(hr_session *session) {
     hr_reader *reader = &session->reader;
     /* A live one is told the loop's position, so that it does not come back with an old cursor. */
     uint64_t next = hr__reader_position(reader);
-    size_t payload_len = 0;
+    hr__page_len len;
     hr_slice outcome =
         reader->resume == HR__RESUME_CURSOR ? HR_LIT(",\"resume\":\"resumed\"") : HR_LIT("");
-    hr_status status = hr__poll_build(home, session->style, NULL, 0, next, outcome,
-                                      (hr_slice){NULL, 0}, &payload_len);
+    hr_status status =
+        hr__poll_build(home, session->style, NULL, 0, next, outcome, (hr_slice){NULL, 0}, &len);
     if (reader->resume == HR__RESUME_CURSOR) {
         hr__count(&hr__stats_of(home, reader)->resumes[HR_RESUMED], 1);
     }
@@ -301,18 +332,19 @@ static hr_status build_short(hr_session *session, hr_request *request,
     if (is_plain && is_not_modified(request, tag)) {
         hr__count(&hr__stats_of(home, reader)->polls[HR_POLL_NOT_MODIFIED], 1);
         home->out.len = 0;
-        hr_status status = append_head(home, &home->out, session->style, 304, read->cursor, tag, 0);
+        const coded_body none = {0};
+        hr_status status =
+            append_head(home, &home->out, session->style, 304, read->cursor, tag, &none);
         *answer = hr_buf_slice(&home->out);
         return status;
     }
-    size_t payload_len = 0;
+    hr__page_len len;
     hr_slice only =
         subscription->filter_count == 1 ? subscription->filters[0] : (hr_slice){NULL, 0};
-    hr_status status = build_page(session, events, read->count, read, only, &payload_len);
+    hr_status status = build_page(session, events, read->count, read, only, &len);
     if (status == HR_OK) {
-        count_events(home, reader, events, read->count, payload_len);
-        *answer =
-            keep_repeat(session, hr_buf_slice(&home->key), read, events, payload_len, version);
+        count_events(session, events, read->count, &len);
+        *answer = keep_repeat(session, hr_buf_slice(&home->key), read, events, &len, version);
     }
     return status;
 }

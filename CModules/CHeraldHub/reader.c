@@ -172,7 +172,8 @@ static void count_deliveries(hr_reader *reader, hr_event **events, const size_t 
     for (size_t i = 0; i < begun; i++) {
         size_t len = ends[i] - (i == 0 ? 0 : ends[i - 1]);
         hr__count(&stats->deliveries, 1);
-        hr__count_sent(stats, (hr_encoding)reader->encoding, events[i]->data.len, plain[i], len);
+        hr__count_sent(stats, hr_encoding_is_compressed((hr_encoding)reader->encoding),
+                       events[i]->data.len, plain[i], len);
         hr__latency_add(stats, now, events[i]->appended_ns, 1);
     }
 }

@@ -117,21 +117,44 @@ static bool is_sse(const hr_session *session) {
     return session->mode == HR_MODE_STREAM && session->reader.transport == HR_SSE_STREAM;
 }
 
-/* A WebSocket has its control messages in frames, an NDJSON stream has the same on lines. */
-static hr_status append_control(const hr_session *session, hr_buf *out, hr_slice json) {
-    HR_ASSERT(!is_sse(session));
-    if (session->mode != HR_MODE_STREAM) {
-        return hr_ws_message_append(out, HR_WS_TEXT, json, session->deflate.window_bits,
-                                    hr_log_compressed_len_min(session->home->hub->log));
+/* Appends what a stream says besides events, in the stream's coding. */
+static hr_status append_text(const hr_session *session, hr_buf *out, const hr_buf *text) {
+    if (!hr_encoding_is_gzip((hr_encoding)session->reader.encoding)) {
+        return hr_buf_append_slice(out, hr_buf_slice(text));
     }
-    hr_status status = hr_buf_append_slice(out, json);
-    return status == HR_OK ? hr_buf_append(out, "\n", 1) : status;
+    hr_status status = hr_buf_reserve(out, hr_deflate_stored_len(text->len));
+    if (status == HR_OK) {
+        out->len += hr_deflate_store(hr_buf_slice(text), out->data + out->len);
+    }
+    return status;
 }
 
-void hr__control_send(hr_session *session, const hr_buf *json) {
+static void send_text(hr_session *session, const hr_buf *text) {
     hr_buf *out = &session->home->out;
     out->len = 0;
-    if (append_control(session, out, hr_buf_slice(json)) != HR_OK) {
+    if (append_text(session, out, text) != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+        return;
+    }
+    hr_conn_write(&session->conn, out->data, out->len);
+}
+
+/* A WebSocket has its control messages in frames, an NDJSON stream has the same on lines. */
+static hr_status append_control(const hr_session *session, hr_buf *out, hr_buf *json) {
+    HR_ASSERT(!is_sse(session));
+    if (session->mode != HR_MODE_STREAM) {
+        return hr_ws_message_append(out, HR_WS_TEXT, hr_buf_slice(json),
+                                    session->deflate.window_bits,
+                                    hr_log_compressed_len_min(session->home->hub->log));
+    }
+    hr_status status = hr_buf_append(json, "\n", 1);
+    return status == HR_OK ? append_text(session, out, json) : status;
+}
+
+void hr__control_send(hr_session *session, hr_buf *json) {
+    hr_buf *out = &session->home->out;
+    out->len = 0;
+    if (append_control(session, out, json) != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
@@ -161,7 +184,7 @@ static void send_outcome(hr_reader *reader, const hr__outcome *outcome) {
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
     } else if (is_sse(session)) {
-        hr_conn_write(&session->conn, body->data, body->len);
+        send_text(session, body);
     } else {
         hr__control_send(session, body);
     }
@@ -190,20 +213,20 @@ void hr__stream_resumed(hr_reader *reader, const hr_gap *gap) {
  * the first event comes back to the right place. */
 static void begin_sse(hr_session *session) {
     hr_reader *reader = &session->reader;
-    hr_buf *out = &session->home->out;
-    out->len = 0;
-    hr_status status = hr_buf_appendf(out, "retry: %u\n", session->home->hub->config.sse_retry_ms);
+    hr_buf *body = &session->home->body;
+    body->len = 0;
+    hr_status status = hr_buf_appendf(body, "retry: %u\n", session->home->hub->config.sse_retry_ms);
     if (status == HR_OK && reader->resume == HR__RESUME_NONE && reader->cursor > 0) {
-        status = hr_buf_append(out, "id: ", 4);
+        status = hr_buf_append(body, "id: ", 4);
         if (status == HR_OK) {
-            status = hr__id_append(out, epoch_of(session->home), reader->cursor);
+            status = hr__id_append(body, epoch_of(session->home), reader->cursor);
         }
         if (status == HR_OK) {
-            status = hr_buf_append(out, "\n", 1);
+            status = hr_buf_append(body, "\n", 1);
         }
     }
-    if (status == HR_OK && hr_buf_append(out, "\n", 1) == HR_OK) {
-        hr_conn_write(&session->conn, out->data, out->len);
+    if (status == HR_OK && hr_buf_append(body, "\n", 1) == HR_OK) {
+        send_text(session, body);
     }
 }
 
@@ -253,7 +276,7 @@ static hr_status append_heartbeat(hr_session *session, hr_buf *out) {
     if (status == HR_OK) {
         status = hr_buf_append_slice(body, HR_LIT("\"}"));
     }
-    return status == HR_OK ? append_control(session, out, hr_buf_slice(body)) : status;
+    return status == HR_OK ? append_control(session, out, body) : status;
 }
 
 static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
@@ -269,11 +292,17 @@ static hr_status append_ws_beat(hr_session *session, hr_buf *out) {
  * event (WHATWG HTML §9.2.6), so that a reader of a quiet filter does not come back with an old
  * cursor. */
 static hr_status append_sse_beat(hr_session *session, hr_buf *out) {
-    hr_status status = hr_buf_append_slice(out, HR_LIT(": hb\nid: "));
+    hr_buf *body = &session->home->body;
+    body->len = 0;
+    hr_status status = hr_buf_append_slice(body, HR_LIT(": hb\nid: "));
     if (status == HR_OK) {
-        status = hr__id_append(out, epoch_of(session->home), hr__reader_position(&session->reader));
+        status =
+            hr__id_append(body, epoch_of(session->home), hr__reader_position(&session->reader));
     }
-    return status == HR_OK ? hr_buf_append(out, "\n\n", 2) : status;
+    if (status == HR_OK) {
+        status = hr_buf_append(body, "\n\n", 2);
+    }
+    return status == HR_OK ? append_text(session, out, body) : status;
 }
 
 static hr_status append_beat(hr_session *session, hr_buf *out) {
@@ -338,7 +367,7 @@ static hr_status append_end(hr_session *session, hr_buf *out) {
     if (status == HR_OK) {
         status = hr_buf_appendf(body, "\",\"retry_ms\":%u}", spread_retry_ms(home));
     }
-    return status == HR_OK ? append_control(session, out, hr_buf_slice(body)) : status;
+    return status == HR_OK ? append_control(session, out, body) : status;
 }
 
 void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, hr_slice text) {
@@ -347,7 +376,11 @@ void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, 
     out->len = 0;
     hr_status status = HR_OK;
     if (is_sse(session)) {
-        status = hr_buf_appendf(out, "retry: %u\n\n", spread_retry_ms(home));
+        home->body.len = 0;
+        status = hr_buf_appendf(&home->body, "retry: %u\n\n", spread_retry_ms(home));
+        if (status == HR_OK) {
+            status = append_text(session, out, &home->body);
+        }
     } else if (session->mode == HR_MODE_STREAM) {
         status = append_end(session, out);
     } else if (!session->close_sent) {

@@ -136,11 +136,15 @@ static hr_status append_stream_head(hr_request *request, hr_buf *out) {
     hr_session *session = request->session;
     /* The stream has no length: it ends with its connection (RFC 9112 §6.3). */
     session->style.keep_alive = false;
+    bool is_gzip = hr_encoding_is_gzip((hr_encoding)session->reader.encoding);
     const hr_slice parts[] = {
         HR_LIT("Content-Type: "),
         session->reader.transport == HR_SSE_STREAM ? HR_LIT("text/event-stream")
                                                    : HR_LIT("application/x-ndjson"),
-        HR_LIT("\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n")};
+        is_gzip ? HR_LIT("\r\nContent-Encoding: gzip") : HR_LIT(""),
+        HR_LIT("\r\nVary: Accept-Encoding"),
+        HR_LIT("\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n"),
+        is_gzip ? hr_gzip_head() : HR_LIT("")};
     hr_status status = hr__head_begin(request->home, out, 200, session->style);
     return status == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : status;
 }
@@ -225,6 +229,21 @@ static hr_status subscribe_poll(hr_request **handle, const hr_subscription *subs
     return HR_OK;
 }
 
+/* Which coding the client takes. */
+static hr_status choose_coding(const hr_request *request, uint8_t *out) {
+    hr_buf *accepted = &request->home->body;
+    accepted->len = 0;
+    *out = HR_CODING_IDENTITY;
+    if (!request->home->hub->config.compresses) {
+        return HR_OK;
+    }
+    hr_status status = hr_http1_known_joined(request->http, HR_NAME_ACCEPT_ENCODING, accepted);
+    if (status == HR_OK) {
+        *out = (uint8_t)hr_coding_choose(hr_buf_slice(accepted));
+    }
+    return status;
+}
+
 /* Frames are shared by readers, so theirs are all made with the largest window. */
 static hr_status choose_encoding(hr_request *request, const hr_subscription *subscription) {
     hr_session *session = request->session;
@@ -233,8 +252,12 @@ static hr_status choose_encoding(hr_request *request, const hr_subscription *sub
     session->deflate = (hr_ws_deflate_terms){0};
     if (subscription->transport == HR_WEBSOCKET) {
         status = choose_deflate(request, HR_WINDOW_BITS_MAX, &session->deflate);
+    } else {
+        status = choose_coding(request, &session->style.coding);
     }
-    if (session->deflate.window_bits != 0) {
+    bool is_coded =
+        session->style.coding != HR_CODING_IDENTITY && !is_poll(subscription->transport);
+    if (session->deflate.window_bits != 0 || is_coded) {
         encoding = hr_encoding_compressed(encoding);
     }
     session->reader.encoding = (uint8_t)encoding;

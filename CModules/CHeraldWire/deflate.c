@@ -1,5 +1,5 @@
 /* zlib's states are kept by thread, not by connection: a state has 160 KiB, an idle connection may
- * have none. Level 1: for 1 KiB of JSON, level 6 takes a third longer and saves two bytes in a
+ * have none. Level 1: for 1 KiB of JSON, level 6 takes a quarter longer and saves two bytes in a
  * hundred; for 1 MiB it takes six times as long (docs/decisions/0012). */
 #include "CHeraldWire.h"
 
