@@ -178,7 +178,7 @@ def _debugging_port(file, process):
 
 
 @contextmanager
-def new_page(port):
+def new_page(port, kind=Page):
     """A page of the browser that is driven on port."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT")
     with OPENER.open(request, timeout=CALL_SECONDS) as answer:
@@ -187,6 +187,6 @@ def new_page(port):
     plain = socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS)
     # A screenshot is one message, larger than the library's default bound.
     with connect(target["webSocketDebuggerUrl"], sock=plain, max_size=None) as devtools:
-        page = Page(devtools)
+        page = kind(devtools)
         yield page
         page.call("Page.close")

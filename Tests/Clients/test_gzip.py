@@ -11,7 +11,7 @@ import aiohttp
 import httpx
 import pytest
 
-import test_console
+import browser
 from conftest import herald_environment
 from helpers import PATIENCE, LineStream, RawConnection, eventually, sequence, unique_topic
 from readers import target
@@ -220,7 +220,7 @@ def test_curl_reads_a_coded_stream_to_its_end_without_complaint(server_factory, 
     assert server.wait() == 0
 
 
-class Listening(test_console.Page):
+class Listening(browser.Page):
     """A page that keeps what the browser tells of the network."""
 
     def __init__(self, devtools):
@@ -235,7 +235,7 @@ class Listening(test_console.Page):
 def test_chromiums_event_source_reads_a_coded_stream_and_comes_back_from_its_end(server_factory, topic):
     server = server_factory("--drain-timeout", "1s")
     published = [server.publish(topic, LONG, "application/json")["id"] for _ in range(3)]
-    with test_console.chromium() as port, test_console.new_page(port, Listening) as page:
+    with browser.chromium() as port, browser.new_page(port, Listening) as page:
         page.call("Page.navigate", url=f"{server.url}/healthz")
         page.wait_for("document.body && document.body.textContent.includes('ok')", "the page is there")
         page.evaluate(

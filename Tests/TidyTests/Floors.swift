@@ -21,7 +21,7 @@ enum Floors {
     static let packages: [String: Set<String>] = [
         "HeraldCore": [],
         "Herald": ["Configuration", "Logging", "ServiceLifecycle", "UnixSignals", "Yams"],
-        "HeraldClient": ["AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOWebSocket"],
+        "HeraldClient": ["AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOWebSocket"],
         "herald": ["ArgumentParser", "Logging"],
     ]
 
