@@ -56,6 +56,50 @@ private struct Handle: @unchecked Sendable {
     let loop: OpaquePointer
 }
 
+/// Asks a loop for the time, twice each time: in letters, and in the turns that these wake.
+private final class Watch: Sendable {
+    struct Times {
+        var first: hr_loop_time
+        var second: hr_loop_time
+        var isSame: Bool { first.mono_ns == second.mono_ns && first.wall_ms == second.wall_ms }
+    }
+
+    let inLetters = Mutex<[Times]>([])
+    let inTurns = Mutex<[Times]>([])
+    let wakes = Atomic<Bool>(false)
+
+    /// On the loop's thread. What is asked for again is asked for later.
+    static func times() -> Times {
+        let loop = hr_loop_current()
+        let first = hr_loop_time_now(loop)
+        usleep(2_000)
+        return Times(first: first, second: hr_loop_time_now(loop))
+    }
+
+    static func from(_ context: UnsafeMutableRawPointer?) -> Watch? {
+        context.map { Unmanaged<Watch>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// Posts a letter that asks, and waits for what it was told and, if it wakes the loop, what the turn was.
+    func ask(_ loop: OpaquePointer, waking: Bool) -> Bool {
+        let before = (inLetters.withLock { $0.count }, inTurns.withLock { $0.count })
+        wakes.store(waking, ordering: .relaxed)
+        let status = hr_loop_post(
+            loop,
+            { context in
+                guard let watch = Watch.from(context) else { return }
+                let times = Watch.times()
+                watch.inLetters.withLock { $0.append(times) }
+                if watch.wakes.load(ordering: .relaxed) { hr_loop_wake(hr_loop_current()) }
+            }, Unmanaged.passUnretained(self).toOpaque())
+        return status == .ok
+            && eventually {
+                inLetters.withLock { $0.count } == before.0 + 1
+                    && inTurns.withLock { $0.count } == before.1 + (waking ? 1 : 0)
+            }
+    }
+}
+
 @Suite struct LoopTests {
     @Test func `letters of several threads all arrive, each sender's in order`() throws {
         let diary = Diary()
@@ -133,5 +177,30 @@ private struct Handle: @unchecked Sendable {
         #expect(!hr_loop_is_current(loop))
         hr_loop_free(&loop)
         #expect(loop == nil)
+    }
+    @Test func `the time is one for a turn's input, another for its hook, and later in the next turn`() throws {
+        let watch = Watch()
+        var loop: OpaquePointer?
+        let status = hr_loop_new(
+            0,
+            { context in
+                let times = Watch.times()
+                Watch.from(context)?.inTurns.withLock { $0.append(times) }
+            }, Unmanaged.passUnretained(watch).toOpaque(), &loop)
+        #expect(status == .ok)
+        let handle = Handle(loop: try #require(loop))
+        #expect(hr_loop_start(handle.loop) == .ok)
+        for waking in [true, true, false, false, true, false] { #expect(watch.ask(handle.loop, waking: waking)) }
+        hr_loop_stop(handle.loop)
+        hr_loop_join(handle.loop)
+        hr_loop_free(&loop)
+        let (letters, turns) = (watch.inLetters.withLock { $0 }, watch.inTurns.withLock { $0 })
+        #expect(letters.count == 6 && turns.count == 3)
+        for times in letters + turns { #expect(times.isSame) }
+        // In the order in which they were asked, at least so long one after the other as was slept in between.
+        let all = [letters[0], turns[0], letters[1], turns[1]] + letters[2...4] + [turns[2], letters[5]]
+        for (earlier, later) in zip(all, all.dropFirst()) {
+            #expect(later.first.mono_ns >= earlier.first.mono_ns + 2_000_000)
+        }
     }
 }
