@@ -1,4 +1,5 @@
 import CHeraldHub
+import Dispatch
 import Foundation
 import Synchronization
 
@@ -11,6 +12,11 @@ final class TestHub: @unchecked Sendable {
     let drained = Atomic<Bool>(false)
     /// Requests that the handler keeps unanswered: those whose path ends in `/keep`.
     let kept = Mutex<[UInt]>([])
+    /// How many HTTP requests the handler was given.
+    let handled = Atomic<Int>(0)
+    /// Where the handler waits, and with it the loop: with each request whose path is `/gate`.
+    private let gate = DispatchSemaphore(value: 0)
+    private let gateCount = Atomic<Int>(0)
 
     struct Options {
         var loops: UInt32 = 1
@@ -18,6 +24,7 @@ final class TestHub: @unchecked Sendable {
         var streams: UInt32 = 100
         var allowance: UInt32 = 100
         var retainCount: UInt32 = 1000
+        var retainAge: UInt64 = 0
         var memory: UInt64 = 64 << 20
         var windowCount: UInt32 = 1024
         var slow: hr_slow_policy = .HR_SLOW_GAP
@@ -31,7 +38,7 @@ final class TestHub: @unchecked Sendable {
     init(_ options: Options = Options()) throws {
         var rule = hr_rule(
             filter: slice("**"),
-            retention: hr_retention(count_max: options.retainCount, bytes_max: 64 << 20, age_ms_max: 0),
+            retention: hr_retention(count_max: options.retainCount, bytes_max: 64 << 20, age_ms_max: options.retainAge),
             slow: options.slow)
         var logConfig = hr_log_config()
         logConfig.epoch = 0x5f3a_9c1e
@@ -90,6 +97,7 @@ final class TestHub: @unchecked Sendable {
 
     /// Stops the loops and frees all.
     func end() {
+        for _ in 0..<gateCount.load(ordering: .acquiring) { gate.signal() }
         hr_hub_stop(hub)
         hr_hub_free(&hub)
         hr_log_free(&log)
@@ -100,6 +108,14 @@ final class TestHub: @unchecked Sendable {
         hr_hub_stats_get(hub, &stats)
         return stats
     }
+
+    /// Waits until the loop has come to the gate so often. While it waits there, what is sent to it comes in one turn.
+    func untilGate(_ count: Int) -> Bool {
+        eventually { gateCount.load(ordering: .acquiring) >= count }
+    }
+
+    /// Lets the loop go on.
+    func openGate() { gate.signal() }
 
     /// The sequences that the test's own thread published.
     private(set) var published: [UInt64] = []
@@ -128,6 +144,15 @@ final class TestHub: @unchecked Sendable {
             return
         }
         let path = text(hr_request_path(request))
+        handled.add(1, ordering: .acquiringAndReleasing)
+        if path == "/gate" {
+            gateCount.add(1, ordering: .acquiringAndReleasing)
+            gate.wait()
+        }
+        if path.hasPrefix("/fill/") {
+            answerFilled(&request, path: path)
+            return
+        }
         if path.hasSuffix("/keep") {
             kept.withLock { $0.append(UInt(bitPattern: request)) }
             return
@@ -141,6 +166,21 @@ final class TestHub: @unchecked Sendable {
             return
         }
         subscribe(&request, path: path)
+    }
+
+    /// The body that answers `/fill/NAME/LENGTH`.
+    static func filled(_ name: String, _ length: Int) -> String {
+        String(String(repeating: "\(name).", count: length / (name.utf8.count + 1) + 1).prefix(length))
+    }
+
+    private func answerFilled(_ request: inout OpaquePointer?, path: String) {
+        let parts = path.split(separator: "/")
+        var body = Self.filled(String(parts[1]), Int(parts[2])!)
+        body.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { body in
+                hr_request_answer(&request, 200, nil, 0, hr_slice(data: body.baseAddress, len: body.count))
+            }
+        }
     }
 
     private func publishBody(_ request: inout OpaquePointer?, topic: String) {
@@ -229,5 +269,14 @@ private func withSlices(_ names: [[CChar]], _ body: (UnsafeMutableBufferPointer<
             at += name.count
         }
         slices.withUnsafeMutableBufferPointer { body($0) }
+    }
+}
+
+extension hr_stats {
+    func polls(isHeld: Bool) -> hr_transport_stats {
+        withUnsafeBytes(of: transports) { bytes in
+            let transport: hr_transport = isHeld ? .HR_LONGPOLL : .HR_SHORTPOLL
+            return bytes.bindMemory(to: hr_transport_stats.self)[Int(transport.rawValue)]
+        }
     }
 }

@@ -48,6 +48,28 @@ final class TestSocket {
         send([0x81, 0x80 | UInt8(bytes.count), 0, 0, 0, 0] + bytes)
     }
 
+    /// Whether the peer's system has all that was sent: the peer finds it when it looks.
+    var isTaken: Bool {
+        var count: Int32 = 0
+        return ioctl(descriptor, UInt(TIOCOUTQ), &count) == 0 && count == 0
+    }
+
+    /// Says that nothing more will be sent.
+    func finish() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Breaks the connection.
+    func reset() {
+        var nowhere = sockaddr()
+        nowhere.sa_family = sa_family_t(AF_UNSPEC)
+        precondition(connect(descriptor, &nowhere, socklen_t(MemoryLayout<sockaddr>.size)) == 0)
+    }
+
+    /// Whether something has come that was not read yet.
+    var hasInput: Bool {
+        var count: Int32 = 0
+        return ioctl(descriptor, UInt(FIONREAD), &count) == 0 && count > 0
+    }
+
     /// Reads until the text has come `count` times, the end, or the socket's patience.
     @discardableResult func read(until text: String, count: Int = 1) -> Bool {
         var searched = 0
@@ -83,6 +105,45 @@ final class TestSocket {
         if got <= 0 { return false }
         received.append(contentsOf: buffer[..<got])
         return true
+    }
+
+    /// Lets go of what was read.
+    func forget() { received = [] }
+
+    /// The bodies of the answers received, by their lengths; of the last, what has come of it.
+    var bodies: [String] {
+        var bodies: [String] = []
+        var rest = received[...]
+        while let length = Self.bodyLength(&rest) {
+            bodies.append(String(decoding: rest.prefix(length), as: UTF8.self))
+            rest = rest.dropFirst(length)
+        }
+        return bodies
+    }
+
+    /// The bodies of answers to polls without `next`, which moves with other topics' events, the server's own too.
+    var pages: [String] { bodies.map { $0.replacing(#/"next":"5f3a9c1e-[0-9]+"/#, with: "") } }
+
+    /// Reads one answer to its end, behind which nothing comes.
+    func readAnswer() -> Bool {
+        var rest = received[...]
+        var length = Self.bodyLength(&rest)
+        while length == nil, readSome() {
+            rest = received[...]
+            length = Self.bodyLength(&rest)
+        }
+        guard let length else { return false }
+        let end = rest.startIndex + length
+        while received.count < end, readSome() {}
+        return received.count == end
+    }
+
+    /// Takes a head off bytes, and gives the length of the body behind it; nil when there is no whole head.
+    private static func bodyLength(_ bytes: inout ArraySlice<UInt8>) -> Int? {
+        guard let end = Data(bytes).range(of: Data("\r\n\r\n".utf8)) else { return nil }
+        let head = String(decoding: bytes.prefix(end.lowerBound), as: UTF8.self)
+        bytes = bytes.dropFirst(end.upperBound)
+        return head.firstMatch(of: #/Content-Length: ([0-9]+)/#).flatMap { Int($0.1) } ?? 0
     }
 
     var string: String { String(decoding: received, as: UTF8.self) }
