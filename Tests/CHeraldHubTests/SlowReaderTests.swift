@@ -29,14 +29,17 @@ import Testing
         return stats.transports.0.stalls + stats.transports.1.stalls
     }
 
-    @Test(arguments: [true, false])
-    func `readers that stall together each get all that is kept, with io_uring and without`(ioUring: Bool) throws {
+    /// So many of a kind that they are written to by one system call.
+    @Test(arguments: [true, false], [true, false])
+    func `readers that stall together each get all that is kept, with io_uring and without`(
+        ioUring: Bool, webSocket: Bool
+    ) throws {
         let hub = try TestHub(.init(ioUring: ioUring, retainCount: 100_000, memory: 512 << 20))
         defer { hub.end() }
-        let readers = (0..<6).map { index in
+        let readers = (0..<6).map { _ in
             let socket = TestSocket(port: hub.port, receiveBuffer: 4_096)
-            index.isMultiple(of: 2) ? socket.get("/sse/a") : socket.openWebSocket("/ws/a")
-            #expect(socket.read(until: index.isMultiple(of: 2) ? "retry:" : "welcome"))
+            webSocket ? socket.openWebSocket("/ws/a") : socket.get("/sse/a")
+            #expect(socket.read(until: webSocket ? "welcome" : "retry:"))
             return socket
         }
         #expect(
