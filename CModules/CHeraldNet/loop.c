@@ -104,6 +104,7 @@ static void on_check(uv_check_t *handle) {
     run_turn(loop);
     hr__conn_free_gone(loop);
     loop->shaken_count = 0;
+    loop->is_time_known = false; /* the next turn's timers come before on_prepare */
 }
 
 static void on_ticker(uv_timer_t *handle) {
