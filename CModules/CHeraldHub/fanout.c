@@ -194,13 +194,13 @@ static void flush_streams(hr_cohort *cohort, uint64_t position) {
     hr_send sends[HR_SEND_COUNT_MAX];
     hr_reader *readers[HR_SEND_COUNT_MAX];
     uint64_t whole = 0;
-    /* Backwards: a member that leaves the live ones is replaced by one that has been written. */
-    for (uint32_t left = cohort->live_count; left > 0;) {
+    cohort->unwritten = cohort->live_count;
+    while (cohort->unwritten > 0) {
         unsigned count = 0;
-        for (; left > 0 && count < HR_SEND_COUNT_MAX; left--) {
-            hr_reader *reader = cohort->live[left - 1];
-            if (left > HR_PREFETCH_AHEAD) {
-                prefetch(cohort->live[left - 1 - HR_PREFETCH_AHEAD]);
+        while (cohort->unwritten > 0 && count < HR_SEND_COUNT_MAX) {
+            hr_reader *reader = cohort->live[--cohort->unwritten];
+            if (cohort->unwritten >= HR_PREFETCH_AHEAD) {
+                prefetch(cohort->live[cohort->unwritten - HR_PREFETCH_AHEAD]);
             }
             if (is_writable(reader, position)) {
                 readers[count] = reader;

@@ -336,6 +336,7 @@ static void flush(hr__h2 *h2) {
 }
 
 void hr__h2_flush_dirty(hr_home *home) {
+    hr__h2_close_orphans(home);
     while (!hr_list_empty(&home->h2_dirty)) {
         hr__h2 *h2 = HR_CONTAINER_OF(home->h2_dirty.next, hr__h2, dirty);
         hr_link_remove(&h2->dirty);
@@ -499,13 +500,7 @@ void hr__h2_close(hr_session *session, hr_close_reason reason) {
     hr__h2 *h2 = session->h2;
     h2->is_ending = true;
     while (!hr_list_empty(&h2->streams)) {
-        hr__h2_stream *stream = HR_CONTAINER_OF(h2->streams.next, hr__h2_stream, link);
-        stream->h2 = NULL; /* nothing is said of it any more */
-        hr_link_remove(&stream->link);
-        hr_link_remove(&stream->ready);
-        hr_link_remove(&stream->blocked);
-        h2->stream_count--;
-        hr_conn_close(&stream->session.conn, reason);
+        hr__h2_stream_orphan(HR_CONTAINER_OF(h2->streams.next, hr__h2_stream, link), reason);
     }
     hr_link_remove(&h2->dirty);
 }

@@ -57,7 +57,7 @@ typedef struct hr__h2_stream {
     hr_session session; /* first: the session's memory is the stream's */
     hr__h2 *h2;         /* NULL once the stream has gone */
     int32_t id;
-    hr_link link;    /* in h2->streams */
+    hr_link link;    /* in h2->streams, then in home->h2_orphans */
     hr_link ready;   /* in h2->ready */
     hr_link blocked; /* in h2->blocked */
     hr_buf input;    /* what came, in HTTP/1.1's form */
@@ -68,7 +68,8 @@ typedef struct hr__h2_stream {
     bool head_sent;
     bool is_ending; /* our half ends with what is taken */
     bool end_sent;
-    uint64_t body_left; /* of our answer; UINT64_MAX: not known */
+    uint8_t orphan_reason; /* hr_close_reason */
+    uint64_t body_left;    /* of our answer; UINT64_MAX: not known */
     /* What is being taken: valid inside write. */
     const struct iovec *parts;
     size_t at;     /* in parts */
@@ -100,6 +101,11 @@ void hr__h2_stream_end(hr__h2_stream *stream);
 void hr__h2_stream_handle(hr__h2_stream *stream);
 /* nghttp2 has done with it. */
 void hr__h2_stream_gone(hr__h2_stream *stream, uint32_t code);
+/* Nothing carries it any more: its session ends with reason, in this turn but not now. A write to
+ * one stream can be what ends all of a connection, and whoever writes (a fan-out, a request that is
+ * being answered) must not lose other sessions than the one it writes to. */
+void hr__h2_stream_orphan(hr__h2_stream *stream, hr_close_reason reason);
+void hr__h2_close_orphans(hr_home *home);
 /* nghttp2_data_source_read_callback, and the bytes that it promised. */
 ssize_t hr__h2_stream_read(nghttp2_session *frames, int32_t id, uint8_t *bytes, size_t len,
                            uint32_t *flags, nghttp2_data_source *source, void *context);

@@ -194,16 +194,35 @@ void hr__h2_stream_gone(hr__h2_stream *stream, uint32_t code) {
     hr_conn *conn = &stream->session.conn;
     hr__h2 *h2 = stream->h2;
     bool is_done = conn->finishing != HR_CLOSE_NONE && code == NGHTTP2_NO_ERROR;
-    stream->h2 = NULL;
-    hr_link_remove(&stream->link);
-    hr_link_remove(&stream->ready);
-    hr_link_remove(&stream->blocked);
-    h2->stream_count--;
+    hr__h2_stream_orphan(stream, is_done ? (hr_close_reason)conn->finishing : HR_CLOSE_PEER);
     if (h2->stream_count == 0 && hr_conn_is_open(&h2->parent->conn)) {
         hr__session_arm(h2->parent, h2->parent->home->hub->config.idle_timeout_ms);
         hr__h2_soon(h2);
     }
-    hr_conn_close(conn, is_done ? (hr_close_reason)conn->finishing : HR_CLOSE_PEER);
+}
+
+void hr__h2_stream_orphan(hr__h2_stream *stream, hr_close_reason reason) {
+    hr_home *home = stream->session.home;
+    stream->h2->stream_count--;
+    stream->h2 = NULL;
+    stream->orphan_reason = (uint8_t)reason;
+    hr_link_remove(&stream->link);
+    hr_link_remove(&stream->ready);
+    hr_link_remove(&stream->blocked);
+    hr_list_push_back(&home->h2_orphans, &stream->link);
+    hr_loop_wake(home->loop);
+}
+
+void hr__h2_close_orphans(hr_home *home) {
+    while (!hr_list_empty(&home->h2_orphans)) {
+        hr__h2_stream *stream = HR_CONTAINER_OF(home->h2_orphans.next, hr__h2_stream, link);
+        hr_conn_close(&stream->session.conn, (hr_close_reason)stream->orphan_reason);
+    }
+}
+
+bool hr__h2_is_tunnel(const hr_session *session) {
+    return session->conn.kind == HR_CONN_STREAM &&
+           HR_CONTAINER_OF(session, const hr__h2_stream, session)->is_tunnel;
 }
 
 /* The answer. ---------------------------------------------------------------------------------- */
@@ -448,11 +467,11 @@ static void carry_close(hr_conn *conn, hr_close_reason reason) {
     hr__h2_stream *stream = hr__h2_stream_of(conn);
     hr__h2 *h2 = stream->h2;
     hr_buf_fini(&stream->input);
+    hr_link_remove(&stream->link);
     if (h2 == NULL) {
         return;
     }
     stream->h2 = NULL;
-    hr_link_remove(&stream->link);
     hr_link_remove(&stream->ready);
     hr_link_remove(&stream->blocked);
     h2->stream_count--;

@@ -32,6 +32,7 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
     hr_link_init(&home->catching);
     hr_link_init(&home->ready);
     hr_link_init(&home->h2_dirty);
+    hr_link_init(&home->h2_orphans);
     hr_link_init(&home->sessions);
     hr_link_init(&home->idle_cohorts);
     hr_timer_init(&home->drain_end, on_drain_end);

@@ -117,6 +117,7 @@ struct hr_cohort {
     hr_interest *interest;
     hr_reader **live;
     uint32_t live_count;
+    uint32_t unwritten; /* a fan-out has yet to write to so many at the front of live */
     uint32_t live_cap;
     uint32_t member_count;  /* in every state */
     uint64_t last_sequence; /* newest in batch: an event that matches two filters comes once */
@@ -202,8 +203,9 @@ struct hr_home {
     uint32_t subs_cap;
     hr_link dirty;
     hr_link catching;
-    hr_link ready;    /* sessions that may go on with input they hold */
-    hr_link h2_dirty; /* connections of HTTP/2 with output for their sockets */
+    hr_link ready;      /* sessions that may go on with input they hold */
+    hr_link h2_dirty;   /* connections of HTTP/2 with output for their sockets */
+    hr_link h2_orphans; /* streams of HTTP/2 that are to be closed in this turn */
     hr_link sessions;
     hr_link idle_cohorts;
     uint32_t idle_cohort_count;

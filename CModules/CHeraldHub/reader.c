@@ -89,7 +89,14 @@ void hr__reader_go_live(hr_reader *reader) {
     hr__session_ready(session);
 }
 
-/* The last one takes the place of the one that goes. The state stays for the caller to set. */
+static void live_put(hr_cohort *cohort, uint32_t at, hr_reader *reader) {
+    cohort->live[at] = reader;
+    reader->live_at = at;
+}
+
+/* The last one takes the place of the one that goes. During a fan-out any may go, not only the one
+ * that is written to: those that have not been written to stay at the front, so that none is passed
+ * over and none is written to twice. The state stays for the caller to set. */
 void hr__reader_leave_live(hr_reader *reader) {
     HR_ASSERT(reader->state == HR_READER_LIVE);
     hr_cohort *cohort = reader->cohort;
@@ -97,9 +104,14 @@ void hr__reader_leave_live(hr_reader *reader) {
         return;
     }
     HR_ASSERT(reader->live_at < cohort->live_count && cohort->live[reader->live_at] == reader);
-    hr_reader *last = cohort->live[--cohort->live_count];
-    cohort->live[reader->live_at] = last;
-    last->live_at = reader->live_at;
+    uint32_t at = reader->live_at;
+    if (at < cohort->unwritten) {
+        cohort->unwritten--;
+        live_put(cohort, at, cohort->live[cohort->unwritten]);
+        at = cohort->unwritten;
+    }
+    cohort->live_count--;
+    live_put(cohort, at, cohort->live[cohort->live_count]);
     if (cohort->live_count == 0) {
         free(cohort->live);
         cohort->live = NULL;
