@@ -445,21 +445,28 @@ static void carry_want(hr_conn *conn) {
 
 static void carry_end(hr_conn *conn) {
     hr__h2_stream *stream = hr__h2_stream_of(conn);
-    if (stream->h2 != NULL && !stream->end_sent && stream->head_sent) {
-        stream->is_ending = true;
-        (void)nghttp2_session_resume_data(stream->h2->frames, stream->id);
-        hr__h2_soon(stream->h2);
-        hr__h2_pump(stream->h2);
+    hr__h2 *h2 = stream->h2;
+    if (h2 == NULL || !stream->head_sent) {
+        return;
     }
+    if (!stream->end_sent) {
+        stream->is_ending = true;
+        (void)nghttp2_session_resume_data(h2->frames, stream->id);
+    }
+    hr__h2_soon(h2);
+    /* Also a head alone: what is still with nghttp2 when the stream is closed would never go out. */
+    hr__h2_pump(h2);
 }
 
 static uint32_t code_of(hr_close_reason reason, bool is_complete) {
+    if (is_complete) {
+        return NGHTTP2_NO_ERROR; /* RFC 9113 §8.1: the client may stop sending */
+    }
     switch (reason) {
     case HR_CLOSE_PROTOCOL: return NGHTTP2_PROTOCOL_ERROR;
     case HR_CLOSE_SLOW:
     case HR_CLOSE_LIMIT: return NGHTTP2_ENHANCE_YOUR_CALM;
-    /* RFC 9113 §8.1: after a whole answer the client may stop sending. */
-    default: return is_complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL;
+    default: return NGHTTP2_CANCEL;
     }
 }
 
