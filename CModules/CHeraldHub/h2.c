@@ -123,6 +123,19 @@ static int on_header(nghttp2_session *frames, const nghttp2_frame *frame, const 
     return HR_BUF_APPEND_ALL(&head->lines, parts) == HR_OK ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+/* RFC 9113 §8.2.1: a message with a field that cannot be one is malformed; without this nghttp2 would
+ * pass over the field alone. */
+static int on_bad_header(nghttp2_session *frames, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                         nghttp2_rcbuf *value, uint8_t flags, void *context) {
+    (void)frames;
+    (void)frame;
+    (void)name;
+    (void)value;
+    (void)flags;
+    (void)context;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 static void on_window(hr__h2 *h2, int32_t id) {
     hr__h2_stream *stream = id == 0 ? NULL : stream_of(h2, id);
     if (id == 0) {
@@ -152,7 +165,8 @@ static int on_frame(nghttp2_session *frames, const nghttp2_frame *frame, void *c
         if (stream != NULL && ends) {
             hr__h2_stream_end(stream);
         }
-        is_idle_work = frame->hd.length == 0 && !ends;
+        is_idle_work =
+            frame->hd.length == frame->data.padlen && !ends; /* padding is nothing, too */
         break;
     case NGHTTP2_WINDOW_UPDATE: on_window(h2, frame->hd.stream_id); break;
     case NGHTTP2_SETTINGS:
@@ -201,6 +215,15 @@ static ssize_t on_send(nghttp2_session *frames, const uint8_t *bytes, size_t len
     hr__h2 *h2 = h2_of(context);
     return hr_buf_append(&h2->out, bytes, len) == HR_OK ? (ssize_t)len
                                                         : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* nghttp2 has found a fault that ends the connection. */
+static int on_sent(nghttp2_session *frames, const nghttp2_frame *frame, void *context) {
+    (void)frames;
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+        h2_of(context)->end_reason = HR_CLOSE_PROTOCOL;
+    }
+    return 0;
 }
 
 /* Writes what was gathered and the parts behind it without a copy of them. */
@@ -331,7 +354,7 @@ static void flush(hr__h2 *h2) {
     bool is_over =
         nghttp2_session_want_read(h2->frames) == 0 && nghttp2_session_want_write(h2->frames) == 0;
     if (is_over || (h2->is_ending && h2->stream_count == 0)) {
-        hr__session_finish(parent, parent->home->draining ? HR_CLOSE_DRAIN : HR_CLOSE_DONE);
+        hr__session_finish(parent, (hr_close_reason)h2->end_reason);
     }
 }
 
@@ -356,6 +379,8 @@ static nghttp2_session_callbacks *make_callbacks(void) {
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
         nghttp2_session_callbacks_set_send_callback(callbacks, on_send);
         nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
+        nghttp2_session_callbacks_set_on_invalid_header_callback2(callbacks, on_bad_header);
     }
     return callbacks;
 }
@@ -403,6 +428,7 @@ hr_status hr__h2_begin(hr_session *session) {
     hr_link_init(&h2->blocked);
     h2->allowance = session->home->hub->config.h2_allowance;
     h2->allowed_ns = hr_time_mono_ns();
+    h2->end_reason = HR_CLOSE_DONE;
     session->mode = HR_MODE_H2;
     session->is_h2 = true;
     session->h2 = h2;
@@ -419,11 +445,15 @@ hr_status hr__h2_begin(hr_session *session) {
 
 static void fail(hr__h2 *h2, ssize_t result) {
     hr_session *parent = h2->parent;
+    h2->is_flooded = h2->is_flooded || result == NGHTTP2_ERR_FLOODED ||
+                     result == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
     if (h2->is_flooded) {
         hr__count(&parent->home->stats.h2_floods, 1);
         (void)nghttp2_session_terminate_session(h2->frames, NGHTTP2_ENHANCE_YOUR_CALM);
-    } else if (result == NGHTTP2_ERR_BAD_CLIENT_MAGIC || result == NGHTTP2_ERR_FLOODED) {
-        (void)nghttp2_session_terminate_session(h2->frames, NGHTTP2_PROTOCOL_ERROR);
+    } else {
+        bool is_ours = result == NGHTTP2_ERR_NOMEM || result == NGHTTP2_ERR_CALLBACK_FAILURE;
+        (void)nghttp2_session_terminate_session(h2->frames, is_ours ? NGHTTP2_INTERNAL_ERROR
+                                                                    : NGHTTP2_PROTOCOL_ERROR);
     }
     hr__h2_pump(h2); /* says why */
     if (hr_conn_is_open(&parent->conn)) {
@@ -476,9 +506,10 @@ void hr__h2_drained(hr_session *session) {
 }
 
 /* GOAWAY (RFC 9113 §6.8): streams that are there go on. */
-void hr__h2_drain(hr_session *session) {
+void hr__h2_drain(hr_session *session, hr_close_reason reason) {
     hr__h2 *h2 = session->h2;
     h2->is_ending = true;
+    h2->end_reason = (uint8_t)reason;
     (void)nghttp2_submit_goaway(h2->frames, NGHTTP2_FLAG_NONE,
                                 nghttp2_session_get_last_proc_stream_id(h2->frames),
                                 NGHTTP2_NO_ERROR, NULL, 0);
@@ -489,7 +520,7 @@ void hr__h2_timer(hr_session *session, bool is_stuck) {
     if (is_stuck) {
         hr_conn_close(&session->conn, HR_CLOSE_SLOW);
     } else if (session->h2->stream_count == 0 && session->conn.waiting == NULL) {
-        hr__h2_drain(session);
+        hr__h2_drain(session, HR_CLOSE_IDLE);
     } else {
         hr__session_arm(session, session->home->hub->config.idle_timeout_ms);
     }

@@ -48,8 +48,9 @@ struct hr__h2 {
     bool is_inside;    /* nghttp2 is at work: it must not be entered */
     bool is_ending;    /* no new streams */
     bool is_flooded;
-    hr__h2_head *head; /* while one arrives */
-    double allowance;  /* frames that only make work, which the client may still send */
+    uint8_t end_reason; /* hr_close_reason with which it ends when all is said */
+    hr__h2_head *head;  /* while one arrives */
+    double allowance;   /* frames that only make work, which the client may still send */
     uint64_t allowed_ns;
 };
 

@@ -276,7 +276,7 @@ void hr__home_drain(void *context) {
         if (session->mode == HR_MODE_HTTP && session->http == NULL) {
             hr__session_finish(session, HR_CLOSE_DRAIN);
         } else if (session->mode == HR_MODE_H2) {
-            hr__h2_drain(session);
+            hr__h2_drain(session, HR_CLOSE_DRAIN);
         } else if (session->mode == HR_MODE_POLL || session->mode == HR_MODE_STREAM ||
                    session->mode == HR_MODE_WS || session->mode == HR_MODE_ECHO) {
             session->drain_due = true;

@@ -395,7 +395,9 @@ hr_status hr__h2_begin_known(hr_session *session);
 void hr__h2_input(hr_session *session, const char *bytes, size_t len);
 void hr__h2_drained(hr_session *session);
 void hr__h2_timer(hr_session *session, bool is_stuck);
-void hr__h2_drain(hr_session *session);
+void hr__h2_drain(hr_session *session, hr_close_reason reason);
+/* Whether session is a stream that asked to become a WebSocket. */
+bool hr__h2_is_tunnel(const hr_session *session);
 /* Ends all streams: the connection is at its end. */
 void hr__h2_close(hr_session *session, hr_close_reason reason);
 void hr__h2_free(hr__h2 **h2);
