@@ -75,21 +75,18 @@ static hr_status append_head(hr__h2_stream *stream, hr__h2_head *head, bool ends
     hr_slice path = hr_buf_slice(&head->pseudo[HR__H2_PATH]);
     hr_slice authority = hr_buf_slice(&head->pseudo[HR__H2_AUTHORITY]);
     hr_slice protocol = hr_buf_slice(&head->pseudo[HR__H2_PROTOCOL]);
-    bool is_good =
-        is_visible(method) && is_visible(path) && is_visible(authority) && is_visible(protocol);
-    stream->is_tunnel = protocol.len > 0;
+    bool is_good = is_visible(method) && is_visible(path) && is_visible(authority);
+    stream->is_tunnel = hr_slice_equal(protocol, HR_LIT("websocket"));
     stream->is_chunked = !ends && !stream->is_tunnel && !head->has_length;
     const hr_slice parts[] = {
-        stream->is_tunnel ? HR_LIT("GET") : method,
+        stream->is_tunnel ? HR_LIT("GET") : (is_good ? method : HR_LIT("")),
         HR_LIT(" "),
         is_good ? (path.len > 0 ? path : authority) : HR_LIT(""),
         HR_LIT(" HTTP/1.1\r\n"),
         head->has_authority && is_good ? HR_LIT("Host: ") : HR_LIT(""),
         head->has_authority && is_good ? authority : HR_LIT(""),
         head->has_authority && is_good ? HR_LIT("\r\n") : HR_LIT(""),
-        stream->is_tunnel ? HR_LIT("Connection: Upgrade\r\nUpgrade: ") : HR_LIT(""),
-        is_good ? protocol : HR_LIT(""),
-        stream->is_tunnel ? HR_LIT("\r\n") : HR_LIT(""),
+        stream->is_tunnel ? HR_LIT("Connection: Upgrade\r\nUpgrade: websocket\r\n") : HR_LIT(""),
         stream->is_chunked ? HR_LIT("Transfer-Encoding: chunked\r\n") : HR_LIT(""),
         hr_buf_slice(&head->lines),
         HR_LIT("\r\n"),

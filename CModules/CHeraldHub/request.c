@@ -121,6 +121,15 @@ static void answer_with_out(hr_request **handle, hr_status status) {
     hr__http_done(session);
 }
 
+/* RFC 8441 §5: success would say that the stream is a WebSocket now. In HTTP/1.1 a request to upgrade
+ * may be passed over, here it may not. */
+static void refuse_tunnel(hr_request **handle) {
+    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
+    hr_slice body = HR_LIT("{\"type\":\"/problems/not-implemented\",\"title\":\"Not Implemented\","
+                           "\"status\":501,\"detail\":\"there is no WebSocket here\"}");
+    answer_with_out(handle, build_answer((*handle)->session, 501, &type, 1, body));
+}
+
 void hr_request_answer(hr_request **handle, unsigned status, const hr_header *headers,
                        size_t header_count, hr_slice body) {
     hr_request *request = *handle;
@@ -128,6 +137,10 @@ void hr_request_answer(hr_request **handle, unsigned status, const hr_header *he
     HR_ASSERT(request->kind == HR_REQUEST_HTTP);
     if (request->session == NULL) {
         hr__request_end(handle);
+        return;
+    }
+    if (status < 300 && hr__h2_is_tunnel(request->session)) {
+        refuse_tunnel(handle);
         return;
     }
     answer_with_out(handle, build_answer(request->session, status, headers, header_count, body));
