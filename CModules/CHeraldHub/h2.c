@@ -332,8 +332,18 @@ static void serve_blocked(hr__h2 *h2) {
     }
 }
 
+/* Whether the socket takes so little of what was answered that nothing more must be asked. */
+static bool is_backed_up(const hr__h2 *h2) {
+    size_t len = hr_conn_waiting_len(&h2->parent->conn);
+    const hr_link *at = h2->blocked.next;
+    for (; len > 0 && len <= HR_BACKLOG_MAX && at != &h2->blocked; at = at->next) {
+        len += hr_conn_waiting_len(&HR_CONTAINER_OF(at, hr__h2_stream, blocked)->session.conn);
+    }
+    return len > HR_BACKLOG_MAX;
+}
+
 static void serve_ready(hr__h2 *h2) {
-    while (!hr_list_empty(&h2->ready)) {
+    while (!hr_list_empty(&h2->ready) && !is_backed_up(h2)) {
         hr__h2_stream *stream = HR_CONTAINER_OF(h2->ready.next, hr__h2_stream, ready);
         hr_link_remove(&stream->ready);
         if (hr_link_linked(&stream->blocked)) {
@@ -443,6 +453,19 @@ hr_status hr__h2_begin(hr_session *session) {
     return HR_OK;
 }
 
+/* Handles what has come. A client that does not read what it asks for must not ask for more: the
+ * rest, of this input and of what comes, waits until the socket has taken what there is. */
+static void serve(hr__h2 *h2) {
+    hr_conn *conn = &h2->parent->conn;
+    serve_ready(h2);
+    if (hr_conn_is_open(conn)) {
+        flush(h2);
+    }
+    if (hr_conn_is_open(conn) && is_backed_up(h2)) {
+        hr_conn_pause(conn);
+    }
+}
+
 static void fail(hr__h2 *h2, ssize_t result) {
     hr_session *parent = h2->parent;
     h2->is_flooded = h2->is_flooded || result == NGHTTP2_ERR_FLOODED ||
@@ -476,14 +499,7 @@ void hr__h2_input(hr_session *session, const char *bytes, size_t len) {
         h2->has_new_room = false;
         serve_blocked(h2);
     }
-    serve_ready(h2);
-    if (hr_conn_is_open(&session->conn)) {
-        flush(h2);
-    }
-    /* A client that does not read what it asks for must not ask for more. */
-    if (hr_conn_is_open(&session->conn) && hr_conn_waiting_len(&session->conn) > HR_BACKLOG_MAX) {
-        hr_conn_pause(&session->conn);
-    }
+    serve(h2);
 }
 
 hr_status hr__h2_begin_known(hr_session *session) {
@@ -500,9 +516,7 @@ void hr__h2_drained(hr_session *session) {
         hr_conn_resume(&session->conn);
     }
     serve_blocked(h2);
-    if (hr_conn_is_open(&session->conn)) {
-        flush(h2);
-    }
+    serve(h2);
 }
 
 /* GOAWAY (RFC 9113 §6.8): streams that are there go on. */
