@@ -253,7 +253,9 @@ hr_status hr_tls_new(const hr_tls_config *config, const hr_tls *before, hr_tls *
         hr_tls_unref(&tls);
         return status;
     }
-    if (before != NULL) {
+    /* A ticket stands for its client's certificate, which OpenSSL does not judge again: new
+     * authorities must not inherit what others let in. */
+    if (before != NULL && config->client_ca_file == NULL) {
         take_keys(tls, before);
     }
     *out = tls;

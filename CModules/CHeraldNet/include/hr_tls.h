@@ -27,8 +27,9 @@ typedef struct hr_tls_config {
 
 #define HR_TLS_WHY_LEN 256
 
-/* Reads the files. before: whose ticket keys are taken over, so that its clients can resume; may be
- * NULL. Gives *out with one reference. HR_EINVAL: why names the file and what is wrong with it. */
+/* Reads the files. before: whose ticket keys are taken over, so that its clients can resume, unless
+ * clients must show certificates; may be NULL. Gives *out with one reference. HR_EINVAL: why names
+ * the file and what is wrong with it. */
 HR_MUST_CHECK hr_status hr_tls_new(const hr_tls_config *config, const hr_tls *before, hr_tls **out,
                                    char why[HR_TLS_WHY_LEN]);
 hr_tls *hr_tls_ref(hr_tls *tls);
