@@ -45,6 +45,7 @@ missing_packages() {
 
 missing_for_tests() {
     has curl || echo curl
+    has nghttp && has h2load || echo nghttp2-client
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has promtool || echo prometheus
     python_with_venv >/dev/null || echo python3-venv

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -15,12 +16,14 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from certificates import Authority
 from helpers import PATIENCE, eventually, unique_topic
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("HERALD_BINARY", ".build/release/herald")).resolve()
 LOGS = Path(os.environ.get("HERALD_ARTIFACTS", ROOT / "artifacts")) / "logs"
-READY = re.compile(r"^herald: listening on http://([^\s:]+|\[[^\]]+\]):(\d+)(?: and https://\S+)?$")
+ADDRESS = r"([^\s:]+|\[[^\]]+\]):(\d+)"
+READY = re.compile(rf"^herald: listening on http://{ADDRESS}(?: and https://{ADDRESS})?$")
 
 # What a sanitizer, the C library or the Swift runtime writes when the program did something it must not.
 REPORT = re.compile(
@@ -39,14 +42,43 @@ def herald_environment(extra=None):
     return {**kept, **(extra or {})}
 
 
-class Server:
-    """A running `herald serve`."""
+class SecureSide:
+    """A server by its TLS port: clients take it for a server."""
 
-    def __init__(self, name, flags=(), config=None, env=None, preexec_fn=None):
+    def __init__(self, host, port, authority):
+        self.host, self.port, self.authority = host.strip("[]"), int(port), authority
+        self.url, self.ws_url = f"https://{host}:{port}", f"wss://{host}:{port}"
+
+    @property
+    def trust(self):
+        return self.context()
+
+    def context(self, *alpn, version=None, pair=None):
+        """What a client needs: whom it trusts, what it speaks (all versions, or this one), who it is."""
+        context = ssl.create_default_context(cafile=str(self.authority.file))
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        return context
+
+
+class Server:
+    """A running `herald serve`. With an authority it serves TLS, too: `secure`."""
+
+    trust = None
+
+    def __init__(self, name, flags=(), config=None, env=None, preexec_fn=None, authority=None, pairs=()):
         LOGS.mkdir(parents=True, exist_ok=True)
         handle, log = tempfile.mkstemp(prefix=re.sub(r"[^\w.-]+", "_", name)[:80] + "-", suffix=".log", dir=LOGS)
         self.log_path = Path(log)
         self.flags = ["--listen", "127.0.0.1:0", *map(str, flags)]
+        if authority is not None:
+            self.flags += ["--tls-listen", "127.0.0.1:0"]
+            for pair in pairs:
+                self.flags += ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
         if config is not None:
             text = config if isinstance(config, str) else yaml.safe_dump(config)
             path = self.log_path.with_suffix(".yaml")
@@ -64,10 +96,10 @@ class Server:
             text=True,
         )
         os.close(handle)
-        self._await_ready()
+        self._await_ready(authority)
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE)
 
-    def _await_ready(self):
+    def _await_ready(self, authority):
         lines, ready = [], threading.Event()
 
         def read():
@@ -87,6 +119,8 @@ class Server:
         self.host, self.port = match[1].strip("[]"), int(match[2])
         self.url = f"http://{match[1]}:{self.port}"
         self.ws_url = f"ws://{match[1]}:{self.port}"
+        assert (match[3] is not None) == (authority is not None), lines
+        self.secure = SecureSide(match[3], match[4], authority) if authority else None
         self.stdout_lines = lines
 
     @property
@@ -203,8 +237,8 @@ class Servers:
     def __init__(self):
         self.running = []
 
-    def start(self, name, *flags, config=None, env=None, preexec_fn=None):
-        server = Server(name, flags, config, env, preexec_fn)
+    def start(self, name, *flags, **named):
+        server = Server(name, flags, **named)
         self.running.append(server)
         return server
 
@@ -247,13 +281,29 @@ def server(request, servers):
     servers.stop(started)
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Who signs the certificates of servers with TLS."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def loopback_pair(authority):
+    """The certificate of servers to which it does not matter."""
+    return authority.issue("loopback")
+
+
 @pytest.fixture
 def server_factory(request, servers):
-    """Starts servers with a test's own flags; they end with the test."""
+    """Starts servers with a test's own flags; they end with the test. tls: serves TLS, too, with the loopback's
+    certificate or, if pairs are given, with those."""
     mine = []
 
-    def start(*flags, config=None, env=None, preexec_fn=None):
-        mine.append(servers.start(request.node.name, *flags, config=config, env=env, preexec_fn=preexec_fn))
+    def start(*flags, tls=False, **named):
+        if tls or "pairs" in named:
+            named["authority"] = request.getfixturevalue("authority")
+            named.setdefault("pairs", [request.getfixturevalue("loopback_pair")])
+        mine.append(servers.start(request.node.name, *flags, **named))
         return mine[-1]
 
     yield start

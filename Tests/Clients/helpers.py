@@ -6,6 +6,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -90,7 +91,8 @@ class Closed(Exception):
 
 
 class RawConnection:
-    """A socket to the server on which every byte is the test's own; reads HTTP/1 answers."""
+    """A socket to the server on which every byte is the test's own; reads HTTP/1 answers. To a server's secure side
+    it speaks TLS; is_cut then says that the server's end came without a close_notify."""
 
     def __init__(self, server, receive_buffer=None):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -99,7 +101,11 @@ class RawConnection:
         self.socket.settimeout(PATIENCE)
         self.socket.connect((server.host, server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        trust = getattr(server, "trust", None)
+        if trust is not None:
+            self.socket = trust.wrap_socket(self.socket, server_hostname=server.host, suppress_ragged_eofs=False)
         self.buffer = b""
+        self.is_cut = False
 
     def __enter__(self):
         return self
@@ -135,8 +141,9 @@ class RawConnection:
     def _fill(self):
         try:
             data = self.socket.recv(65536)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
+            self.is_cut = True
         if not data:
             raise Closed(f"closed after {self.buffer[:200]!r}")
         self.buffer += data
@@ -164,7 +171,8 @@ class RawConnection:
 
     def is_silent(self, seconds=0.2):
         """Nothing came and nothing was closed for so long. Can only miss a fault, not invent one."""
-        return not self.buffer and not select.select([self.socket], [], [], seconds)[0]
+        pending = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
+        return not self.buffer and not pending and not select.select([self.socket], [], [], seconds)[0]
 
     def read_head(self):
         head = self.read_until(b"\r\n\r\n").decode("latin-1")

@@ -38,6 +38,11 @@ def target(filters, **parameters):
     return f"/v1/events/{first}{query}"
 
 
+def trust_of(server):
+    """The TLS context for a server's secure side; None for a server or a proxy that speaks in the clear."""
+    return getattr(server, "trust", None)
+
+
 class Reader:
     """Items in order; `read` waits for the next."""
 
@@ -83,6 +88,7 @@ class WebSocketReader(Reader):
         super().__init__(after)
         self.socket = connect(
             server.ws_url + target(filters, after=after),
+            ssl=trust_of(server),
             proxy=None,
             compression=None,
             max_size=None,
@@ -113,7 +119,7 @@ class SSEReader(Reader):
 
     def __init__(self, server, filters, after=None):
         super().__init__(after)
-        self._client = httpx.Client(trust_env=False, timeout=PATIENCE)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENCE, verify=trust_of(server) or True)
         headers = {"Last-Event-ID": after} if after else {}
         self._context = httpx_sse.connect_sse(
             self._client, "GET", server.url + target(filters), headers=headers
@@ -179,7 +185,7 @@ class PollReader(Reader):
     def __init__(self, server, filters, after=None):
         super().__init__(after or "latest")
         self._url, self._filters = server.url, filters
-        self._client = httpx.Client(trust_env=False, timeout=PATIENCE + 60)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENCE + 60, verify=trust_of(server) or True)
         self._ready = []
         self._is_first = True
         if after is None:
