@@ -28,9 +28,13 @@ RULES = [
 ]
 
 
+# Also behind TLS, where a reader stalls with records that were sealed for it.
+STREAMS = ["sse", "ndjson", "websocket", "sse over TLS", "ndjson over TLS", "websocket over TLS"]
+
+
 @pytest.fixture(scope="module")
-def server(servers):
-    started = servers.start("slow-readers", *RULES)
+def server(servers, authority, loopback_pair):
+    started = servers.start("slow-readers", *RULES, authority=authority, pairs=[loopback_pair])
     yield started
     servers.stop(started)
 
@@ -54,15 +58,16 @@ def stall(server, topic, open_stalled):
 
 def raw_reader(server, topic, transport):
     target = f"/v1/events/{topic}"
-    kind = {"sse": EventStream, "ndjson": LineStream, "websocket": RawWebSocket}[transport]
-    return lambda: kind(server, target, receive_buffer=8192)
+    kind = {"sse": EventStream, "ndjson": LineStream, "websocket": RawWebSocket}[transport.split()[0]]
+    side = server.secure if transport.endswith("TLS") else server
+    return lambda: kind(side, target, receive_buffer=8192)
 
 
 def read_messages(reader, transport, last):
     """All events and gaps up to the last id."""
     messages = []
     while not messages or messages[-1].get("id") != last:
-        if transport == "sse":
+        if transport.startswith("sse"):
             kind, _, data = reader.read_event()
             message = json.loads(data)
             messages.append({"control": kind, **message} if kind == "herald.gap" else message)
@@ -71,7 +76,7 @@ def read_messages(reader, transport, last):
     return messages
 
 
-@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
+@pytest.mark.parametrize("transport", STREAMS)
 def test_policy_gap_goes_on_from_the_oldest_event_kept(server, topic, transport):
     topic = f"gap/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
@@ -84,7 +89,7 @@ def test_policy_gap_goes_on_from_the_oldest_event_kept(server, topic, transport)
     assert_holes_are_told(delivered, gaps, published)
 
 
-@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
+@pytest.mark.parametrize("transport", STREAMS)
 def test_policy_latest_skips_to_the_newest_event(server, topic, transport):
     topic = f"latest/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
@@ -98,15 +103,15 @@ def test_policy_latest_skips_to_the_newest_event(server, topic, transport):
     assert_holes_are_told(delivered, gaps, published)
 
 
-@pytest.mark.parametrize("transport", ["sse", "ndjson", "websocket"])
+@pytest.mark.parametrize("transport", STREAMS)
 def test_policy_disconnect_ends_the_connection(server, topic, transport):
     topic = f"disconnect/{topic}"
     reader, published = stall(server, topic, raw_reader(server, topic, transport))
     with reader:
-        if transport != "websocket":
+        if not transport.startswith("websocket"):
             rest = reader.read_to_end()
             assert published[-1].encode() not in rest
-            if transport == "ndjson":
+            if transport.startswith("ndjson"):
                 assert json.loads(rest.splitlines()[-1])["control"] == "end"
         else:
             codes = []
