@@ -86,8 +86,9 @@ check-thread: setup-test ## Tests under the thread sanitizer
 fuzz: setup-build ## Fuzzes each parser for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-autobahn: build setup-test ## Runs Autobahn's WebSocket cases; writes a report
+autobahn: build setup-test ## Runs Autobahn's WebSocket cases, plain and by TLS; writes reports
 	$(PYTHON) Tests/Clients/conformance.py --report $(ARTIFACTS)/autobahn
+	$(PYTHON) Tests/Clients/conformance.py --tls --report $(ARTIFACTS)/autobahn-tls
 
 measure: build setup-test ## Measures memory per idle connection, and what a stalled reader costs
 	@mkdir -p $(ARTIFACTS)/measure

@@ -12,8 +12,10 @@ import asyncio
 import collections
 import ssl
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 from kosoku import FailureError, run_fuzzingclient
 
@@ -91,11 +93,19 @@ def tunnel(host, port, context):
     listener = loop.run_until_complete(asyncio.start_server(connect, "127.0.0.1", 0, limit=1 << 20))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    async def end():
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        loop.stop()
+
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        asyncio.run_coroutine_threadsafe(end(), loop)
         thread.join()
+        loop.close()
 
 
 @contextmanager
@@ -110,6 +120,21 @@ def own_server():
 
 
 @contextmanager
+def own_server_behind_tls():
+    from certificates import Authority
+    from conftest import Server
+
+    with tempfile.TemporaryDirectory() as folder:
+        authority = Authority(Path(folder))
+        server = Server("autobahn-tls", FLAGS, authority=authority, pairs=[authority.issue("loopback")])
+        try:
+            with tunnel(server.secure.host, server.secure.port, server.secure.context()) as port:
+                yield f"ws://127.0.0.1:{port}{ECHO_PATH}"
+        finally:
+            server.stop()
+
+
+@contextmanager
 def given(url):
     yield url
 
@@ -120,8 +145,10 @@ def main():
     parser.add_argument("--report", help="folder for Autobahn's HTML and JSON report")
     parser.add_argument("--include", action="append", metavar="CASE", help="a case, or a group such as 9.*")
     parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--tls", action="store_true", help="through a tunnel to the TLS port of a server of its own")
     arguments = parser.parse_args()
-    with given(arguments.url) if arguments.url else own_server() as url:
+    own = own_server_behind_tls if arguments.tls else own_server
+    with given(arguments.url) if arguments.url else own() as url:
         results = run_cases(url, arguments.include, arguments.parallel)
     print(summary(results))
     if arguments.report:

@@ -152,7 +152,7 @@ class NDJSONReader(Reader):
 
     def __init__(self, server, filters, after=None):
         super().__init__(after)
-        self._client = httpx.Client(trust_env=False, timeout=PATIENCE)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENCE, verify=trust_of(server) or True)
         headers = {"Accept": "application/x-ndjson"} | ({"Last-Event-ID": after} if after else {})
         self._context = self._client.stream("GET", server.url + target(filters), headers=headers)
         self.response = self._context.__enter__()

@@ -235,3 +235,22 @@ def test_the_server_may_be_named_by_the_environment(server, topic):
     )
     assert result.returncode == 0, result.stderr
     assert len(server.poll(topic)["events"]) == 1
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_by_tls(server_factory, topic, transport):
+    server = server_factory(tls=True)
+    flags = ["--ca", server.secure.authority.file]
+    options = ["--transport", transport, "--max", 1, "--after", "earliest", *flags]
+    with Subscriber(server.secure, topic, *options) as subscriber:
+        succeed(server.secure, "publish", topic, "sealed", *flags)
+        assert json.loads(subscriber.until(1)[0])["data"] == "sealed"
+
+
+def test_a_server_that_nobody_vouches_for_is_not_spoken_to(server_factory, topic, tmp_path):
+    server = server_factory(tls=True)
+    result = herald(server.secure, "publish", topic, "secret")
+    assert result.returncode != 0 and b"CERTIFICATE_VERIFY_FAILED" in result.stderr
+    missing = herald(server.secure, "publish", topic, "secret", "--ca", tmp_path / "none.pem")
+    assert missing.returncode != 0 and b"none.pem" in missing.stderr
+    assert server.poll(topic)["events"] == []
