@@ -64,10 +64,6 @@ DEFAULTS = {
     "max-batch": 1000,
     "max-http2-streams": 256,
     "http2-frame-allowance": 1000,
-    "tls-certificate": [],
-    "tls-key": [],
-    "tls-min-version": "1.2",
-    "tls-handshakes": 4,
     "max-wait": "5m",
     "request-timeout": "10s",
     "idle-timeout": "75s",
@@ -85,6 +81,10 @@ DEFAULTS = {
     "log-format": "text",
     "log-level": "info",
     "rules": [],
+    "tls-certificate": [],
+    "tls-key": [],
+    "tls-min-version": "1.2",
+    "tls-handshakes": 4,
 }
 
 
