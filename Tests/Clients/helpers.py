@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 # How long a condition may take before a test gives up. Never what a test measures: a run under a sanitizer, or on a
 # busy machine, only takes longer.
 PATIENCE = 30.0 * float(os.environ.get("HERALD_TEST_PATIENCE", "1"))
+# What a byte of the server's costs, at most: those who are patient run it under a sanitizer, which keeps shadows.
+MEMORY_FACTOR = 1 if PATIENCE == 30.0 else 3
 
 TRANSPORTS = ["websocket", "sse", "ndjson", "longpoll", "shortpoll"]
 ID = re.compile(r"^[0-9a-f]{8}-(0|[1-9][0-9]*)$")

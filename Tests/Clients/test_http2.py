@@ -294,6 +294,7 @@ def test_streams_count_as_connections(server_factory, topic):
         assert client.response(client.request("GET", "/healthz")).reset == REFUSED_STREAM
         for each in streams:
             client.cancel(each)
+        eventually(lambda: server.metric("herald_http2_streams") == 0, "the streams are gone")
         assert client.ask("GET", "/healthz").status == 200
         assert server.metric("herald_http2_streams_refused_total") == 1
         assert server.metric("herald_accept_failures_total", reason="limit") >= 1
