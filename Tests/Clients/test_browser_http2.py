@@ -1,8 +1,6 @@
 """A browser over HTTP/2: as many streams as it likes on one connection, and WebSockets among them (RFC 8441)."""
 
 import json
-import re
-import subprocess
 
 import pytest
 
@@ -24,23 +22,11 @@ OPEN_COUNT = "window.streams.filter(stream => stream.readyState === 1).length"
 GOT_ONCE = "window.got.filter(count => count === 1).length"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("certificate")
-    pair = folder / "certificate.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", pair[0], "-keyout", pair[1]]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return pair
-
-
 @pytest.fixture
-def secure(server_factory, certificate):
+def secure(server_factory):
     """A server, and the address of its TLS port."""
-    server = server_factory(
-        "--tls-listen", "127.0.0.1:0", "--tls-certificate", certificate[0], "--tls-key", certificate[1]
-    )
-    return server, re.search(r"https://\S+", server.stdout_lines[-1])[0]
+    server = server_factory(tls=True)
+    return server, server.secure.url
 
 
 @pytest.fixture
