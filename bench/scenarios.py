@@ -265,6 +265,7 @@ SCENARIOS = (
     idle("sse", "SSE streams"),
     idle("longpoll", "held long-polls"),
     # The floor speaks no TLS.
+    fanout("tls-ws-w1", "ws", 1000, 1, None, servers=PEER, is_encrypted=True),
     fanout("tls-ws-w16", "ws", 1000, 16, None, servers=PEER, is_encrypted=True),
     fanout("tls-sse-w16", "sse", 1000, 16, None, servers=PEER, is_encrypted=True),
     idle("ws", "WebSockets over TLS", "idle-tls", None, servers=PEER, is_encrypted=True),
