@@ -185,15 +185,13 @@ static int on_frame(nghttp2_session *frames, const nghttp2_frame *frame, void *c
 static int on_data(nghttp2_session *frames, uint8_t flags, int32_t id, const uint8_t *bytes,
                    size_t len, void *context) {
     (void)flags;
-    hr__h2 *h2 = h2_of(context);
-    hr__h2_stream *stream = stream_of(h2, id);
+    hr__h2_stream *stream = stream_of(h2_of(context), id);
     nghttp2_session_consume_connection(frames, len);
     if (stream == NULL) {
         nghttp2_session_consume_stream(frames, id, len);
     } else {
         hr__h2_stream_data(stream, (const char *)bytes, len);
     }
-    (void)h2;
     return 0;
 }
 

@@ -52,7 +52,7 @@ static hr_encoding encoding_of(const hr_subscription *subscription) {
 
 /* Whether request came by a stream of HTTP/2, which becomes the WebSocket. */
 static bool is_tunnel(const hr_request *request) {
-    return request->session != NULL && request->session->conn.kind == HR_CONN_STREAM;
+    return request->session != NULL && hr__h2_is_tunnel(request->session);
 }
 
 /* What the handshake's offers of compression come to. */
@@ -89,11 +89,9 @@ const char *hr_request_handshake_fault(const hr_request *request, bool *wrong_ve
         *wrong_version = true;
         return "Sec-WebSocket-Version must be 13";
     }
-    if (is_tunnel(request)) {
-        return NULL; /* RFC 8441 §5: no key and no accept */
-    }
-    if (!hr_request_header(request, HR_NAME_WS_KEY, &value) ||
-        hr_ws_accept(value, accept) != HR_OK) {
+    /* RFC 8441 §5: a stream has no key and no accept. */
+    if (!is_tunnel(request) && (!hr_request_header(request, HR_NAME_WS_KEY, &value) ||
+                                hr_ws_accept(value, accept) != HR_OK)) {
         return "Sec-WebSocket-Key must be 16 bytes in base64";
     }
     hr_ws_deflate_terms terms;

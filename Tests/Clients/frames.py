@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import hpack
 
-from helpers import PATIENCE, Closed
+from helpers import Closed, connected
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -147,16 +147,7 @@ class Frames:
     """
 
     def __init__(self, server, hello=None, receive_buffer=None, is_polite=True):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect((server.host, server.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        trust = getattr(server, "trust", None)
-        if trust is not None:
-            trust.set_alpn_protocols(["h2"])
-            self.socket = trust.wrap_socket(self.socket, server_hostname=server.host)
+        self.socket = connected(server, receive_buffer, "h2")
         self.is_polite = is_polite
         self.buffer = b""
         self.streams = {}

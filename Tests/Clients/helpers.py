@@ -92,20 +92,29 @@ class Closed(Exception):
     """The peer closed the connection where more was to come."""
 
 
+def connected(server, receive_buffer=None, alpn=None):
+    """A socket to the server; by TLS if it is a server's secure side. Without ALPN an end without TLS's goodbye is an
+    error; HTTP/2 says goodbye itself."""
+    plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if receive_buffer:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.settimeout(PATIENCE)
+    plain.connect((server.host, server.port))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    trust = getattr(server, "trust", None)
+    if trust is None:
+        return plain
+    if alpn is not None:
+        trust.set_alpn_protocols([alpn])
+    return trust.wrap_socket(plain, server_hostname=server.host, suppress_ragged_eofs=alpn is not None)
+
+
 class RawConnection:
     """A socket to the server on which every byte is the test's own; reads HTTP/1 answers. To a server's secure side
     it speaks TLS; is_cut then says that the server's end came without a close_notify."""
 
     def __init__(self, server, receive_buffer=None):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect((server.host, server.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        trust = getattr(server, "trust", None)
-        if trust is not None:
-            self.socket = trust.wrap_socket(self.socket, server_hostname=server.host, suppress_ragged_eofs=False)
+        self.socket = connected(server, receive_buffer)
         self.buffer = b""
         self.is_cut = False
 

@@ -1,54 +1,24 @@
 """An HTTP/2 client over the `h2` library, which is strict about what a server may send."""
 
-import socket
 import struct
-from dataclasses import dataclass, field
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.settings
 
-from helpers import CLOSE, PATIENCE, PING, PONG, TEXT, Closed, frame
+from frames import Stream
+from helpers import CLOSE, PING, PONG, TEXT, Closed, connected, frame
 
 Codes = h2.settings.SettingCodes
-
-
-@dataclass
-class Answer:
-    """What has come on a stream."""
-
-    headers: dict = field(default_factory=dict)
-    body: bytes = b""
-    interim: list = field(default_factory=list)
-    ended: bool = False
-    reset: int = None
-
-    @property
-    def status(self):
-        return int(self.headers[":status"]) if self.headers else None
-
-    @property
-    def is_over(self):
-        return self.ended or self.reset is not None
 
 
 class Client:
     """A connection. Room for data is given back at once but for streams in `held`; for all while `is_holding`."""
 
     def __init__(self, server, initial_window=None, receive_buffer=None):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect((server.host, server.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.scheme = "http"
-        trust = getattr(server, "trust", None)
-        if trust is not None:
-            trust.set_alpn_protocols(["h2"])
-            self.socket = trust.wrap_socket(self.socket, server_hostname=server.host)
-            self.scheme = "https"
+        self.socket = connected(server, receive_buffer, "h2")
+        self.scheme = server.url.partition(":")[0]
         self.authority = f"{server.host}:{server.port}"
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         if initial_window is not None:
@@ -81,7 +51,7 @@ class Client:
         pseudo = [(":method", method), (":scheme", self.scheme), (":path", path), (":authority", self.authority)]
         if protocol:
             pseudo.append((":protocol", protocol))
-        self.answers[stream] = Answer()
+        self.answers[stream] = Stream()
         self.connection.send_headers(stream, [*pseudo, *fields], end_stream=ends and body is None)
         self._flush()
         if body is not None:

@@ -240,6 +240,8 @@ def test_websocket_handshakes_that_are_refused(client, topic):
     assert_problem(refusal, 426, "upgrade-required")
     assert refusal.headers["sec-websocket-version"] == "13"
     assert connect(f"/v1/events/{topic}").status == 426
+    extensions = ("sec-websocket-version", "13"), ("sec-websocket-extensions", "permessage-deflate; =")
+    assert_problem(connect(f"/v1/events/{topic}", *extensions), 400, "bad-handshake", "Sec-WebSocket-Extensions")
     assert connect("/nowhere", ("sec-websocket-version", "13")).status == 404
     # RFC 9220 §3 and RFC 8441: what is not spoken is 501, never a 2xx, which would open the tunnel.
     assert_problem(connect(f"/v1/events/{topic}", protocol="connect-udp"), 501, "not-implemented")
