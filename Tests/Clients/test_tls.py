@@ -1,6 +1,8 @@
 """TLS: versions, protocols, every transport, and what goes wrong with a handshake. Certificates have their own file."""
 
 import json
+import os
+import select
 import signal
 import socket
 import ssl
@@ -321,6 +323,43 @@ def test_many_handshakes_one_at_a_time(server_factory):
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(ask, range(200))) == ["ok"] * 200
     assert handshakes(server, outcome="completed") == 200
+
+
+def client_hello(context):
+    """A client's first flight."""
+    out = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+    return out.read()
+
+
+@pytest.mark.parametrize("bound", [1, 4])
+def test_no_more_handshakes_than_the_bound_go_before_what_else_there_is_to_do(server_factory, bound):
+    server = server_factory("--tls-handshakes", bound, "--loops", 1, tls=True)
+    opened = server.metric("herald_connections_accepted_total")
+    hello = client_hello(server.secure.context())
+    plain = socket.create_connection((server.host, server.port), PATIENCE)
+    handshaking = [socket.create_connection((server.secure.host, server.secure.port), PATIENCE) for _ in range(12)]
+    eventually(lambda: server.metric("herald_connections_accepted_total") >= opened + 13, "all are accepted")
+    # All is there before the server goes on, the handshakes first: one turn of the loop finds all of it.
+    server.signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+    try:
+        for each in handshaking:
+            each.sendall(hello)
+        plain.sendall(request_bytes("GET", "/healthz"))
+    finally:
+        # The kernel's list of what is ready keeps the order in which answers come.
+        order = select.epoll()
+        for each in [plain, *handshaking]:
+            order.register(each, select.EPOLLIN | select.EPOLLET)
+        server.signal(signal.SIGCONT)
+    eventually(lambda: len(select.select([plain, *handshaking], [], [], 0)[0]) == 13, "all are answered")
+    answered = [descriptor for descriptor, _ in order.poll(0)]
+    order.close()
+    assert answered.index(plain.fileno()) <= bound
+    for each in [plain, *handshaking]:
+        each.close()
 
 
 # Ends.
