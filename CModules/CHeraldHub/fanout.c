@@ -172,10 +172,7 @@ static uint64_t deliver(hr_cohort *cohort, hr_send *sends, hr_reader **readers, 
     hr_conn_write_many(cohort->home->loop, sends, count, batch->parts, batch->part_count);
     for (unsigned i = 0; i < count; i++) {
         if (sends[i].status == HR_OK && sends[i].sent == batch->total) {
-            whole++;
-            if (sends[i].conn->waiting != NULL) { /* records that the kernel has not taken */
-                hr__reader_stall(readers[i], batch->sequences[batch->count - 1]);
-            }
+            whole++; /* if sealed records wait, is_writable sees them before the next batch */
         } else if (sends[i].status == HR_OK) {
             count_partial(stats, cohort, batch, cut(readers[i], batch, sends[i].sent, position));
         }

@@ -223,11 +223,7 @@ static bool write_events(hr_reader *reader, hr_event **events, size_t count) {
     }
     if (index == count) {
         count_deliveries(reader, events, ends, plain, count);
-        if (session->conn.waiting == NULL) {
-            return true;
-        }
-        hr__reader_stall(reader, events[count - 1]->sequence); /* by records not yet taken */
-        return false;
+        return true;
     }
     size_t start = index == 0 ? 0 : ends[index - 1];
     bool is_cut = sent > start;
@@ -256,7 +252,7 @@ static void step_stream(hr_reader *reader, hr_event **events, const hr_read *rea
         return;
     }
     if (session->conn.waiting != NULL) {
-        /* Only a control message stands there; the events that follow it wait their turn. */
+        /* Only a control message, or records of TLS, stand there; what follows waits its turn. */
         hr__reader_stall(reader, reader->cursor);
     } else if (read->complete && reader->cursor == home->live_cursor &&
                home->live_cursor >= hr_interest_since(reader->cohort->interest)) {
