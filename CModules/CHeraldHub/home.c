@@ -35,6 +35,7 @@ hr_status hr__home_new(hr_hub *hub, unsigned index, hr_home **out) {
     hr_link_init(&home->h2_orphans);
     hr_link_init(&home->sessions);
     hr_link_init(&home->idle_cohorts);
+    hr_link_init(&home->leases_gone);
     hr_timer_init(&home->drain_end, on_drain_end);
     hr_random_bytes(&home->random, sizeof home->random);
     home->random |= 1;
@@ -193,6 +194,7 @@ void hr__home_turn(void *context) {
     run_ready(home);
     run_catching(home);
     hr__h2_flush_dirty(home);
+    hr__leases_tell_gone(home);
     if (!hr_list_empty(&home->ready) || !hr_list_empty(&home->catching)) {
         hr_loop_wake(home->loop);
     }

@@ -182,6 +182,7 @@ void hr_hub_stop(hr_hub *hub) {
     }
     for (unsigned i = 0; i < hub->home_count; i++) {
         hr_loop_join(hub->homes[i]->loop);
+        hr__leases_tell_gone(hub->homes[i]);
     }
 }
 

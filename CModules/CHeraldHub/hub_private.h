@@ -10,6 +10,7 @@
 #define HR_COHORT_MAGIC 0x4B0B0003u
 #define HR_SESSION_MAGIC 0x4B0B0004u
 #define HR_REQUEST_MAGIC 0x4B0B0005u
+#define HR_LEASE_MAGIC 0x4B0B0006u
 
 #define HR_BATCH_MAX 256     /* events read from the log at a time */
 #define HR_LIVE_ROUND_MAX 16 /* batches a turn: input must not wait for an endless publisher */
@@ -29,6 +30,7 @@
 #define HR_COHORT_LINGER_MAX 4096u
 #define HR_COMMANDS_OPEN_MAX 32u
 #define HR_SPARE_COUNT 8u
+#define HR_LEASES_GONE_MAX 256u /* told of in one call */
 
 typedef struct hr_home hr_home;
 typedef struct hr_cohort hr_cohort;
@@ -87,6 +89,7 @@ typedef struct hr__repeat {
  * Invariant: LIVE readers stand at home->live_cursor; cursor is theirs only in the other states. */
 struct hr_reader {
     hr_cohort *cohort; /* NULL: no filters (a WebSocket may have none yet) */
+    hr_lease *lease;   /* NULL: none */
     hr_link link;      /* in home->catching or home->ready */
     uint64_t cursor;
     uint64_t gap_seen;
@@ -207,6 +210,7 @@ struct hr_home {
     hr_link h2_dirty;   /* connections of HTTP/2 with output for their sockets */
     hr_link h2_orphans; /* streams of HTTP/2 that are to be closed in this turn */
     hr_link sessions;
+    hr_link leases_gone; /* of readers that have gone, to be told of in this turn */
     hr_link idle_cohorts;
     uint32_t idle_cohort_count;
     uint32_t session_count;
@@ -343,6 +347,9 @@ void hr__stream_gap(hr_reader *reader, const hr_gap *gap, hr_gap_reason reason);
 void hr__stream_resumed(hr_reader *reader, const hr_gap *gap);
 void hr__stream_beat(hr_session *session);
 void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, hr_slice text);
+/* Tells {"control":NAME,MEMBERS}, where that can be told. */
+void hr__stream_tell(hr_session *session, hr_slice name, hr_slice members);
+void hr__stream_end_lease(hr_session *session, const hr_lease_end *end);
 /* Appends the members of a gap or resume outcome (docs/protocol.md) without braces. topic: the
  * filter concerned. */
 typedef struct hr__outcome {
@@ -359,6 +366,11 @@ void hr__count_outcome(hr_home *home, const hr_reader *reader, const hr__outcome
 void hr__control_send(hr_session *session, hr_buf *json);
 HR_MUST_CHECK hr_status hr__id_append(hr_buf *out, uint32_t epoch, uint64_t sequence);
 
+/* subscribe.c */
+/* Where the reader begins. HR_EFUTURE: its cursor is one that this server has not given out. */
+HR_MUST_CHECK hr_status hr__reader_place(hr_reader *reader, hr_log *log,
+                                         const hr_subscription *subscription);
+
 /* poll.c */
 /* Answers a short-poll at once; the session's reader holds its position and what it resumes. */
 void hr__poll_short(hr_session *session, hr_request *request, const hr_subscription *subscription);
@@ -367,9 +379,18 @@ void hr__poll_answer(hr_session *session, hr_event **events, const hr_read *read
 /* Answers a held poll that catches up as the one before, if it asks the same; false: it does not. */
 bool hr__poll_repeat(hr_session *session, uint64_t until);
 void hr__poll_timeout(hr_session *session);
+/* Answers a held poll with a problem. */
+void hr__poll_end(hr_session *session, const hr_lease_end *end);
 HR_MUST_CHECK hr_status hr__poll_build(hr_home *home, hr__answer_style style, hr_event **events,
                                        size_t count, uint64_t next, hr_slice outcome, hr_slice etag,
                                        hr__page_len *len);
+
+/* lease.c */
+/* Gives the lease, if there is one, to session's reader; if that has gone (session: NULL), the
+ * handler is told so. */
+void hr__lease_join(hr_home *home, hr_lease *lease, hr_session *session);
+void hr__lease_leave(hr_reader *reader);
+void hr__leases_tell_gone(hr_home *home);
 
 /* websocket.c */
 void hr__ws_input(hr_session *session, char *bytes, size_t len);

@@ -43,6 +43,7 @@ void hr__reader_close(hr_reader *reader) {
         hr__reader_leave_live(reader);
     }
     hr_link_remove(&reader->link);
+    hr__lease_leave(reader);
     if (reader->cohort != NULL) {
         hr__cohort_leave(reader);
     }

@@ -207,6 +207,52 @@ void hr__stream_resumed(hr_reader *reader, const hr_gap *gap) {
     send_outcome(reader, &outcome);
 }
 
+/* Whether a reader of events can be told something else, too. */
+static bool can_be_told(const hr_session *session) {
+    bool is_stream = session->mode == HR_MODE_STREAM || session->mode == HR_MODE_WS;
+    return is_stream && !hr_encoding_is_raw_ws((hr_encoding)session->reader.encoding);
+}
+
+/* What is to be told, with the reader's cursor if with_cursor. */
+static hr_status append_told(hr_session *session, hr_buf *body, hr_slice name, hr_slice members,
+                             bool with_cursor) {
+    const hr_slice parts[] = {is_sse(session) ? HR_LIT("event: herald.")
+                                              : HR_LIT("{\"control\":\""),
+                              name, is_sse(session) ? HR_LIT("\ndata: {") : HR_LIT("\","), members};
+    hr_status status = HR_BUF_APPEND_ALL(body, parts);
+    if (status == HR_OK && with_cursor) {
+        status = hr_buf_append_slice(body, HR_LIT(",\"cursor\":\""));
+        if (status == HR_OK) {
+            status =
+                hr__id_append(body, epoch_of(session->home), hr__reader_position(&session->reader));
+        }
+        if (status == HR_OK) {
+            status = hr_buf_append(body, "\"", 1);
+        }
+    }
+    return status == HR_OK
+               ? hr_buf_append_slice(body, is_sse(session) ? HR_LIT("}\n\n") : HR_LIT("}"))
+               : status;
+}
+
+static void tell_client(hr_session *session, hr_slice name, hr_slice members, bool with_cursor) {
+    hr_buf *body = &session->home->body;
+    body->len = 0;
+    if (append_told(session, body, name, members, with_cursor) != HR_OK) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+    } else if (is_sse(session)) {
+        send_text(session, body);
+    } else {
+        hr__control_send(session, body);
+    }
+}
+
+void hr__stream_tell(hr_session *session, hr_slice name, hr_slice members) {
+    if (can_be_told(session)) {
+        tell_client(session, name, members, false);
+    }
+}
+
 /* Beginning and heartbeat. --------------------------------------------------------------------- */
 
 /* A stream that begins at the head says where that is, so that a client whose line is cut before
@@ -392,4 +438,18 @@ void hr__stream_end(hr_session *session, hr_close_reason reason, uint16_t code, 
         hr_conn_write(&session->conn, out->data, out->len);
     }
     hr__session_finish(session, reason);
+}
+
+void hr__stream_end_lease(hr_session *session, const hr_lease_end *end) {
+    if (can_be_told(session)) {
+        tell_client(session, HR_LIT("end"), end->members, true);
+    }
+    if (!hr_conn_is_open(&session->conn)) {
+        return;
+    }
+    if (session->mode == HR_MODE_WS) {
+        hr__stream_end(session, HR_CLOSE_RIGHTS, end->code, end->text);
+    } else if (session->mode == HR_MODE_STREAM) {
+        hr__session_finish(session, HR_CLOSE_RIGHTS);
+    }
 }

@@ -234,7 +234,11 @@ void hr_loop_join(hr_loop *loop) {
         HR_ASSERT(pthread_join(loop->thread, NULL) == 0);
         loop->started = false;
     }
+    /* Its thread has ended: whoever joined it stands in for it. */
+    hr_loop *before = current_loop;
+    current_loop = loop;
     run_letters(loop);
+    current_loop = before;
 }
 
 void hr_loop_free(hr_loop **handle) {

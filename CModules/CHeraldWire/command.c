@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-enum { OP, REF, TOPIC, TOPICS, AFTER, NAME_COUNT };
+enum { OP, REF, TOPIC, TOPICS, AFTER, TOKEN, NAME_COUNT };
 
-static const char *const names[NAME_COUNT] = {"op", "ref", "topic", "topics", "after"};
+static const char *const names[NAME_COUNT] = {"op", "ref", "topic", "topics", "after", "token"};
 
 typedef struct op_rule {
     const char *name;
@@ -21,6 +21,7 @@ static const op_rule op_rules[] = {
     {"unsubscribe", HR_COMMAND_UNSUBSCRIBE, BIT(OP) | BIT(REF) | BIT(TOPIC) | BIT(TOPICS)},
     {"publish", HR_COMMAND_PUBLISH, 0}, /* judged by hr__publication_read */
     {"ping", HR_COMMAND_PING, BIT(OP) | BIT(REF)},
+    {"renew", HR_COMMAND_RENEW, BIT(OP) | BIT(REF) | BIT(TOKEN)},
 };
 
 typedef struct members {
@@ -180,9 +181,21 @@ static hr_status read_after(hr__decoder *decoder, const members *members, hr_com
     return status;
 }
 
+/* What is refused here never shows the token. */
+static hr_status read_token(hr__decoder *decoder, const members *members, hr_command *out) {
+    if ((members->given & BIT(TOKEN)) == 0) {
+        return hr__refuse(decoder->error, "token is missing");
+    }
+    hr_status status = hr__text_read(decoder, "token", members->values[TOKEN], &out->token);
+    if (status == HR_OK && out->token.len == 0) {
+        return hr__refuse(decoder->error, "token must not be empty");
+    }
+    return status;
+}
+
 static hr_status read_members(hr__decoder *decoder, hr_json_value object, const members *members,
                               hr_command *out) {
-    static const char unknown_op[] = "op must be subscribe, unsubscribe, publish or ping";
+    static const char unknown_op[] = "op must be subscribe, unsubscribe, publish, ping or renew";
     const op_rule *rule = rule_of(members);
     if (rule == NULL) {
         return hr__refuse(decoder->error, "%s",
@@ -194,6 +207,9 @@ static hr_status read_members(hr__decoder *decoder, hr_json_value object, const 
         return hr__publication_read(decoder, object, ignored, 2, &out->publication);
     }
     hr_status status = check_names(object, rule, decoder->error);
+    if (status == HR_OK && rule->op == HR_COMMAND_RENEW) {
+        return read_token(decoder, members, out);
+    }
     if (status == HR_OK && rule->op != HR_COMMAND_PING) {
         status = read_filters(decoder, members, out);
     }

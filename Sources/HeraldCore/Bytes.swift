@@ -163,6 +163,16 @@ extension String {
     }
 }
 
+extension [UInt8] {
+    /// Calls `body` with the bytes as C has them, which are good until it returns.
+    func withSlice<Result>(_ body: (hr_slice) -> Result) -> Result {
+        unsafe withUnsafeBytes { bytes in
+            let data = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe body(hr_slice(data: data, len: bytes.count))
+        }
+    }
+}
+
 extension UInt8 {
     fileprivate var isBlank: Bool { self == 0x20 || self == 0x09 }
 }

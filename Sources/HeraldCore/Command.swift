@@ -19,6 +19,7 @@ public struct Command: ~Escapable {
         case .HR_COMMAND_UNSUBSCRIBE: .unsubscribe
         case .HR_COMMAND_PUBLISH: .publish
         case .HR_COMMAND_PING: .ping
+        case .HR_COMMAND_RENEW: .renew
         }
     }
 
@@ -33,6 +34,9 @@ public struct Command: ~Escapable {
         let after = unsafe core.pointee.after
         return unsafe after.len == 0 ? nil : after.text
     }
+
+    /// The token of a renewal, unchecked; empty otherwise.
+    public var token: String { unsafe core.pointee.token.text }
 }
 
 /// What a WebSocket client can ask for.
@@ -45,6 +49,8 @@ public enum CommandOperation: Sendable, Hashable {
     case publish
     /// To be answered.
     case ping
+    /// To go on with another token.
+    case renew
 }
 
 extension Request {

@@ -8,6 +8,10 @@ public protocol RequestHandler: Sendable {
     /// Ends `request`, by answering it or making it a reader. On the thread of the request's loop, which waits for it.
     func handle(_ request: consuming Request)
 
+    /// The readers that had these leases have gone; each is told of once. On a loop's thread, or, for those that a stop
+    /// took, on the thread of that.
+    func readersGone(_ leases: [Lease])
+
     /// The last connection of a drain has gone. On a loop's thread.
     func drained()
 }
@@ -32,7 +36,8 @@ public final class Hub: Sendable {
         self.log = log
         let door = HandlerDoor()
         var handler = unsafe hr_hub_handler(
-            on_request: hubOnRequest, on_drained: hubOnDrained, context: Unmanaged.passUnretained(door).toOpaque())
+            on_request: hubOnRequest, on_leases_gone: hubOnLeasesGone, on_drained: hubOnDrained,
+            context: Unmanaged.passUnretained(door).toOpaque())
         var handle: OpaquePointer?
         let status = unsafe configuration.withCore { core in
             unsafe hr_hub_new(&core, &handler, log.handle, &handle)
@@ -141,6 +146,10 @@ private final class HandlerDoor: @unchecked Sendable {
         unsafe handler?.handle(request)
     }
 
+    func readersGone(_ leases: [Lease]) {
+        unsafe handler?.readersGone(leases)
+    }
+
     func drained() {
         unsafe handler?.drained()
     }
@@ -152,6 +161,16 @@ private func hubOnRequest(_ handle: OpaquePointer?, _ context: UnsafeMutableRawP
     let door = unsafe Unmanaged<HandlerDoor>.fromOpaque(context).takeUnretainedValue()
     let request = unsafe Request(handle)
     door.handle(request)
+}
+
+/// `hr_hub_handler.on_leases_gone`.
+private func hubOnLeasesGone(
+    _ contexts: UnsafePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ context: UnsafeMutableRawPointer?
+) {
+    guard let context = unsafe context else { return }
+    let contexts = unsafe UnsafeBufferPointer(start: contexts, count: count)
+    let leases = unsafe contexts.compactMap { unsafe $0.map { unsafe Lease.taken(from: $0) } }
+    unsafe Unmanaged<HandlerDoor>.fromOpaque(context).takeUnretainedValue().readersGone(leases)
 }
 
 /// `hr_hub_handler.on_drained`.

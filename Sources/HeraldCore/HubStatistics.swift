@@ -92,7 +92,7 @@ public struct HubStatistics: Sendable, Hashable {
     /// Why connections ended.
     public static let closeReasonNames = [
         "peer", "reset", "done", "protocol", "idle", "timeout", "unresponsive", "slow", "limit", "drain",
-        "handshake",
+        "handshake", "rights",
     ]
 
     /// What connections speak, and whether with TLS.

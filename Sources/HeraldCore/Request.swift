@@ -123,6 +123,13 @@ public struct Request: ~Copyable {
         }
     }
 
+    /// Answers a WebSocket command: `{"control":name,"ref"?,members}`. `members` is JSON without braces and line breaks.
+    /// Precondition: a command.
+    public consuming func say(_ name: StaticString, members: [UInt8]) {
+        var handle: OpaquePointer? = unsafe release()
+        unsafe members.withSlice { members in unsafe hr_request_say(&handle, hr_slice(name), members) }
+    }
+
     /// Answers a WebSocket client's ping. Precondition: a command.
     public consuming func pong() {
         var handle: OpaquePointer? = unsafe release()

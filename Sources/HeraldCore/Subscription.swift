@@ -109,10 +109,24 @@ extension Request {
     /// - Parameters:
     ///   - subscription: what it wants.
     ///   - offset: where in the path its first filter begins; nil: the path has none.
-    public consuming func subscribe(_ subscription: Subscription, filterFrom offset: Int? = nil) -> SubscribeOutcome {
+    ///   - lease: what the reader is there by. If the request is not refused, it comes back by
+    ///     ``RequestHandler/readersGone(_:)``. A short-poll has none.
+    public consuming func subscribe(
+        _ subscription: Subscription, filterFrom offset: Int? = nil, lease: Lease? = nil
+    ) -> SubscribeOutcome {
         let first: hr_slice? = unsafe offset.map { unsafe path.dropFirst($0).slice }
+        guard let lease else {
+            return unsafe attempt { handle in
+                unsafe subscription.withCore(and: first) { core in unsafe hr_request_subscribe(&handle, &core) }
+            }
+        }
         return unsafe attempt { handle in
-            unsafe subscription.withCore(and: first) { core in unsafe hr_request_subscribe(&handle, &core) }
+            unsafe lease.lend { leased in
+                unsafe subscription.withCore(and: first) { core in
+                    unsafe core.lease = leased
+                    return unsafe hr_request_subscribe(&handle, &core)
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 #define CHERALDHUB_H
 
 #include "hr_hub.h"
+#include "hr_lease.h"
 #include "hr_request.h"
 #include "hr_stats.h"
 

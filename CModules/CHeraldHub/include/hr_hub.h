@@ -12,6 +12,7 @@
 
 typedef struct hr_hub hr_hub;
 typedef struct hr_request hr_request;
+typedef struct hr_lease hr_lease;
 
 typedef struct hr_hub_config {
     unsigned loop_count;           /* 1 to HR_LOOP_COUNT_MAX */
@@ -43,6 +44,8 @@ typedef struct hr_hub_handler {
      * request, and ends it by exactly one of the
      * functions of hr_request.h that take it, now or later on the same thread. */
     void (*on_request)(hr_request *request, void *context);
+    /* The readers that had these leases have gone; each lease is told of once. */
+    void (*on_leases_gone)(void *const *lease_contexts, size_t count, void *context);
     /* The last connection of a drain has gone. */
     void (*on_drained)(void *context);
     void *context;

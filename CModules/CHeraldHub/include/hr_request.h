@@ -65,6 +65,8 @@ typedef struct hr_subscription {
     bool raw;         /* format=raw: SSE and WebSocket only */
     uint32_t wait_ms; /* long-poll */
     uint32_t max;     /* polls: events in one answer */
+    /* Kept on HR_OK, and told of when the reader has gone; NULL: none. Not for a short-poll. */
+    hr_lease *lease;
 } hr_subscription;
 
 /* Turns request into a reader of subscription->transport: answers the head, replays, goes live; or
@@ -94,6 +96,8 @@ HR_MUST_CHECK hr_status hr_request_add_filters(hr_request **request,
 HR_MUST_CHECK hr_status hr_request_remove_filters(hr_request **request, const hr_slice *filters,
                                                   size_t count);
 void hr_request_pong(hr_request **request);
+/* Answers {"control":NAME,"ref"?,MEMBERS}; members is JSON without line breaks and braces, not empty. */
+void hr_request_say(hr_request **request, hr_slice name, hr_slice members);
 /* Answers an error control message; the connection stays. Takes *request. */
 void hr_request_refuse(hr_request **request, hr_slice type, hr_slice title, unsigned status,
                        hr_slice detail);

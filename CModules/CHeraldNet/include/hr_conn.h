@@ -28,8 +28,9 @@ typedef enum HR_CLOSED_ENUM hr_close_reason {
     HR_CLOSE_LIMIT,        /* a bound on connections or memory */
     HR_CLOSE_DRAIN,        /* the server is going */
     HR_CLOSE_HANDSHAKE,    /* TLS did not come about */
+    HR_CLOSE_RIGHTS,       /* what gave it the right to be there has ended */
 } hr_close_reason;
-#define HR_CLOSE_REASON_COUNT 12
+#define HR_CLOSE_REASON_COUNT 13
 
 typedef struct hr_conn hr_conn;
 

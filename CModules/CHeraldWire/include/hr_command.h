@@ -9,6 +9,7 @@ typedef enum HR_CLOSED_ENUM hr_command_op {
     HR_COMMAND_UNSUBSCRIBE,
     HR_COMMAND_PUBLISH,
     HR_COMMAND_PING,
+    HR_COMMAND_RENEW, /* the token that the connection goes on with */
 } hr_command_op;
 
 #define HR_COMMAND_FILTERS_MAX 256 /* in one message */
@@ -20,6 +21,7 @@ typedef struct hr_command {
     hr_slice *filters; /* owned by the command; slices into the message or its scratch */
     size_t filter_count;
     hr_slice after;             /* empty when none */
+    hr_slice token;             /* op renew */
     hr_publication publication; /* op publish */
     hr_buf scratch;
 } hr_command;
