@@ -55,13 +55,16 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-configuration", exact: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
         .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", exact: "5.7.1"),
     ],
     targets: [
         // Floor 0: system libraries.
@@ -98,6 +101,11 @@ let package = Package(
             dependencies: [
                 "HeraldCore",
                 .product(name: "Configuration", package: "swift-configuration"),
+                asyncHTTPClient,
+                nioCore,
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "X509", package: "swift-certificates"),
                 logging,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -130,7 +138,12 @@ let package = Package(
         tests("CHeraldNetTests", on: ["CHeraldBase", "CHeraldNet"]),
         tests("CHeraldHubTests", on: ["CHeraldBase", "CHeraldWire", "CHeraldLog", "CHeraldNet", "CHeraldHub"]),
         tests("HeraldCoreTests", on: ["HeraldCore"]),
-        tests("HeraldTests", on: ["Herald", "HeraldCore", "herald", logging]),
+        tests(
+            "HeraldTests",
+            on: [
+                "Herald", "HeraldCore", "herald", logging, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+            ]),
         tests("HeraldClientTests", on: ["HeraldClient", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
         tests("TidyTests", on: []),
     ],

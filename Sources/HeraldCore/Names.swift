@@ -73,4 +73,15 @@ public struct FilterName: Hashable, Sendable {
             unsafe topic.text.withSlice { topic in unsafe hr_filter_matches(filter, topic) }
         }
     }
+    /// Whether the filter matches a topic, looked at where it lies; the bytes must be a topic.
+    public func matches(topic: borrowing Bytes) -> Bool {
+        let name = unsafe topic.slice
+        return unsafe text.withSlice { filter in unsafe hr_filter_matches(filter, name) }
+    }
+
+    /// Whether the filter matches every topic that another matches; the bytes must be a filter.
+    public func covers(filter: borrowing Bytes) -> Bool {
+        let name = unsafe filter.slice
+        return unsafe text.withSlice { outer in unsafe hr_filter_covers(outer, name) }
+    }
 }

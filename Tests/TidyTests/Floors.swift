@@ -20,7 +20,10 @@ enum Floors {
     /// What the Swift targets may import of other packages; all of them may import what comes with Swift.
     static let packages: [String: Set<String>] = [
         "HeraldCore": [],
-        "Herald": ["Configuration", "Logging", "ServiceLifecycle", "UnixSignals", "Yams"],
+        "Herald": [
+            "AsyncHTTPClient", "Configuration", "Crypto", "JWTKit", "Logging", "NIOCore",
+            "ServiceLifecycle", "UnixSignals", "X509", "Yams",
+        ],
         "HeraldClient": ["AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOWebSocket"],
         "herald": ["ArgumentParser", "Logging"],
     ]
