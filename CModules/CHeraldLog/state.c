@@ -40,8 +40,7 @@ hr_status hr_log_topic_state(hr_log *log, hr_slice name, hr_topic_state *out) {
 /* The bytewise smallest names seen so far: a binary max-heap, so that a page of many
  * topics costs no sorting of all. */
 typedef struct selection {
-    hr_slice prefix;
-    hr_slice after;
+    hr_topic_choice choice;
     hr__topic **heap;
     size_t count;
     size_t max;
@@ -74,17 +73,34 @@ static void sift_up(hr__topic **heap, size_t place) {
     heap[place] = moved;
 }
 
+static bool is_matched(const hr_topic_choice *choice, hr_slice name) {
+    if (choice->filter_count == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < choice->filter_count; i++) {
+        if (hr_filter_matches(choice->filters[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void select_topic(void *item, void *context) {
     hr__topic *topic = item;
     selection *into = context;
     hr_slice name = hr__topic_name(topic);
-    if (!hr_slice_has_prefix(name, into->prefix) || hr_slice_compare(name, into->after) <= 0) {
+    if (!hr_slice_has_prefix(name, into->choice.prefix) ||
+        hr_slice_compare(name, into->choice.after) <= 0) {
+        return;
+    }
+    bool is_last_chosen = into->count == into->max && !is_less(topic, into->heap[0]);
+    if (is_last_chosen || !is_matched(&into->choice, name)) {
         return;
     }
     if (into->count < into->max) {
         into->heap[into->count] = topic;
         sift_up(into->heap, into->count++);
-    } else if (is_less(topic, into->heap[0])) {
+    } else {
         into->heap[0] = topic;
         sift_down(into->heap, into->count, 0);
     }
@@ -110,18 +126,18 @@ static void sort_selection(selection *chosen) {
     }
 }
 
-size_t hr_log_topic_list(hr_log *log, hr_slice prefix, hr_slice after, size_t max, hr_buf *names,
+size_t hr_log_topic_list(hr_log *log, const hr_topic_choice *choice, size_t max, hr_buf *names,
                          size_t *lens, hr_topic_state *states, bool *more) {
     HR_ASSERT(max > 0 && max < SIZE_MAX / sizeof(hr__topic *) - 1);
     *more = true;
     /* One more than asked for tells whether there is more. */
-    selection chosen = {.prefix = prefix, .after = after, .max = max + 1};
+    selection chosen = {.choice = *choice, .max = max + 1};
     chosen.heap = malloc(chosen.max * sizeof *chosen.heap);
     if (chosen.heap == NULL) {
         return 0;
     }
     hr__log_lock(log);
-    const hr__node *node = node_of_prefix(log, prefix);
+    const hr__node *node = node_of_prefix(log, choice->prefix);
     if (node != NULL) {
         hr__trie_each(node, select_topic, &chosen);
     }

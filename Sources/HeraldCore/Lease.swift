@@ -83,7 +83,8 @@ public final class Lease: Sendable {
             unsafe end.challenge.withSlice { challenge in
                 unsafe end.reason.withSlice { reason in
                     var letter = unsafe hr_lease_end(
-                        status: UInt32(end.status), members: members, challenge: challenge, code: end.code, text: reason)
+                        status: UInt32(end.status), members: members, challenge: challenge, code: end.code, text: reason
+                    )
                     return unsafe hr_lease_end_reader(core, &letter)
                 }
             }
@@ -95,7 +96,9 @@ public final class Lease: Sendable {
 extension Request {
     /// The lease of the reader that a command came from, if it has one. Precondition: a command.
     public var lease: Lease? {
-        guard let core = unsafe hr_request_lease(handle), let context = unsafe hr_lease_context(core) else { return nil }
+        guard let core = unsafe hr_request_lease(handle), let context = unsafe hr_lease_context(core) else {
+            return nil
+        }
         return unsafe Lease.kept(by: context)
     }
 }

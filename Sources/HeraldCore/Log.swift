@@ -47,16 +47,23 @@ public final class Log: Sendable {
     }
 
     /// The states of topics by name, after `name` and with `prefix`; costs as many steps as topics lie under the prefix.
-    public func states(prefix: String, after name: String, limit: Int) -> TopicPage {
+    public func states(
+        prefix: String, after name: String, matching filters: [FilterName] = [], limit: Int
+    ) -> TopicPage {
         var names = unsafe hr_buf()
         defer { unsafe hr_buf_fini(&names) }
         var lengths = [Int](repeating: 0, count: limit)
         var states = [hr_topic_state](repeating: hr_topic_state(), count: limit)
         var more = false
-        let count = unsafe prefix.withSlice { prefix in
-            unsafe name.withSlice { name in
-                unsafe hr_log_topic_list(handle, prefix, name, limit, &names, &lengths, &states, &more)
-            }
+        var texts = SliceArena()
+        texts.append(prefix)
+        texts.append(name)
+        for filter in filters { texts.append(filter.text) }
+        let count = unsafe texts.withSlices { slices in
+            var choice = unsafe hr_topic_choice(
+                prefix: slices[0], after: slices[1], filters: slices.baseAddress.map { unsafe $0 + 2 },
+                filter_count: filters.count)
+            return unsafe hr_log_topic_list(handle, &choice, limit, &names, &lengths, &states, &more)
         }
         var page = TopicPage(topics: [], hasMore: more)
         var start = 0
@@ -108,6 +115,12 @@ public struct TopicPage: Sendable, Hashable {
     public var topics: [TopicState]
     /// Whether further ones follow.
     public var hasMore: Bool
+
+    /// Makes a page.
+    public init(topics: [TopicState] = [], hasMore: Bool = false) {
+        self.topics = topics
+        self.hasMore = hasMore
+    }
 }
 
 /// How a reader is served.

@@ -1,33 +1,34 @@
 internal import CHeraldBase
 internal import CHeraldHub
 internal import CHeraldNet
+import Synchronization
 
 /// A request that waits for something that its loop's thread must not wait for.
 ///
-/// It comes back exactly once, by ``resume(_:)``, and before the hub is freed.
+/// It comes back once, by ``resume(_:)``, before the hub is freed; one that is let go of is answered 500. Not a noncopyable
+/// value, like the request, because a task cannot consume what it captures.
 @safe
-public struct ParkedRequest: ~Copyable, Sendable {
-    // Sent safely: nothing is done to the request until it is on its loop's thread again; until then only the loop is
-    // asked for, which never changes.
+public final class ParkedRequest: Sendable {
+    // Sent safely: until the request is on its loop's thread again nothing is done to it but to ask for that loop, which
+    // never changes.
     private nonisolated(unsafe) let handle: OpaquePointer
+    private let isBack = Atomic<Bool>(false)
 
-    init(_ handle: OpaquePointer) {
+    fileprivate init(_ handle: OpaquePointer) {
         unsafe self.handle = handle
     }
 
     deinit {
-        // It is let go of where it may be, and answered 500.
-        unsafe Self.send(handle) { _ in }
+        if !isBack.load(ordering: .acquiring) { send { _ in } }
     }
 
-    /// Calls `body` with the request on its loop's thread, soon. Any thread.
-    public consuming func resume(_ body: @escaping @Sendable (consuming Request) -> Void) {
-        let handle = unsafe handle
-        discard self
-        unsafe Self.send(handle, body)
+    /// Calls `body` with the request on its loop's thread, soon. Once. Any thread.
+    public func resume(_ body: @escaping @Sendable (consuming Request) -> Void) {
+        precondition(!isBack.exchange(true, ordering: .acquiringAndReleasing), "a request came back twice")
+        send(body)
     }
 
-    private static func send(_ handle: OpaquePointer, _ body: @escaping @Sendable (consuming Request) -> Void) {
+    private func send(_ body: @escaping @Sendable (consuming Request) -> Void) {
         let letter = unsafe Unmanaged.passRetained(Letter(handle, body)).toOpaque()
         // Without memory for the letter there is no other way to the request's thread.
         let status = unsafe hr_loop_post(hr_request_loop(handle), openLetter, letter)

@@ -12,6 +12,10 @@ final class TestHub: @unchecked Sendable {
     let drained = Atomic<Bool>(false)
     /// Requests that the handler keeps unanswered: those whose path ends in `/keep`.
     let kept = Mutex<[UInt]>([])
+    /// Leases of the readers made of paths that begin with `/leased/`, by the order in which they were made.
+    let leases = Mutex<[UInt]>([])
+    /// The contexts of leases whose readers have gone: the leases' numbers, from 1.
+    let gone = Mutex<[UInt]>([])
     /// How many HTTP requests the handler was given.
     let handled = Atomic<Int>(0)
     /// Where the handler waits, and with it the loop: with each request whose path is `/gate`.
@@ -77,6 +81,10 @@ final class TestHub: @unchecked Sendable {
         var handler = hr_hub_handler()
         handler.context = Unmanaged.passUnretained(self).toOpaque()
         handler.on_request = { request, context in TestHub.from(context).handle(request) }
+        handler.on_leases_gone = { contexts, count, context in
+            let contexts = UnsafeBufferPointer(start: contexts, count: count)
+            TestHub.from(context).gone.withLock { $0 += contexts.map { UInt(bitPattern: $0) } }
+        }
         handler.on_drained = { context in TestHub.from(context).drained.store(true, ordering: .releasing) }
         try check(hr_hub_new(&config, &handler, log, &hub))
         try check(hr_hub_listen(hub, .HR_LISTEN_PLAIN, "127.0.0.1", 0, &port))
@@ -99,6 +107,10 @@ final class TestHub: @unchecked Sendable {
     func end() {
         for _ in 0..<gateCount.load(ordering: .acquiring) { gate.signal() }
         hr_hub_stop(hub)
+        for lease in leases.withLock({ $0 }) {
+            var lease = OpaquePointer(bitPattern: lease)
+            hr_lease_unref(&lease)
+        }
         hr_hub_free(&hub)
         hr_log_free(&log)
     }
@@ -200,7 +212,8 @@ final class TestHub: @unchecked Sendable {
 
     /// `/sse/a,b`, `/lines/a`, `/ws/a`, `/long/a`, `/short/a`, with the query `N` for a cursor.
     private func subscribe(_ request: inout OpaquePointer?, path: String) {
-        let parts = path.split(separator: "/", maxSplits: 1).map(String.init)
+        let isLeased = path.hasPrefix("/leased/")
+        let parts = path.dropFirst(isLeased ? 7 : 0).split(separator: "/", maxSplits: 1).map(String.init)
         let transports: [String: hr_transport] = [
             "sse": .HR_SSE_STREAM, "lines": .HR_NDJSON_STREAM, "ws": .HR_WEBSOCKET, "long": .HR_LONGPOLL,
             "short": .HR_SHORTPOLL,
@@ -219,6 +232,7 @@ final class TestHub: @unchecked Sendable {
             subscription.epoch = 0x5f3a_9c1e
             subscription.sequence = sequence
         }
+        if isLeased { subscription.lease = newLease(for: request) }
         let names = parts.count > 1 ? parts[1].split(separator: ",").map { $0.utf8.map(CChar.init(bitPattern:)) } : []
         withSlices(names) { filters in
             subscription.filters = UnsafePointer(filters.baseAddress)
@@ -229,10 +243,35 @@ final class TestHub: @unchecked Sendable {
         }
     }
 
+    private func newLease(for request: OpaquePointer?) -> OpaquePointer? {
+        var lease: OpaquePointer?
+        precondition(hr_lease_new(request, &lease) == .ok)
+        leases.withLock { leases in
+            leases.append(UInt(bitPattern: lease))
+            hr_lease_set_context(lease, UnsafeMutableRawPointer(bitPattern: UInt(leases.count)))
+        }
+        return lease
+    }
+
+    /// How many leases there have been.
+    var leaseCount: Int { leases.withLock(\.count) }
+
+    /// The leases that were told of.
+    var goneLeases: [UInt] { gone.withLock { $0 } }
+
+    /// The lease of a number, from 1.
+    func lease(_ number: Int) -> OpaquePointer? {
+        leases.withLock { OpaquePointer(bitPattern: $0[number - 1]) }
+    }
+
     private func handleCommand(_ request: inout OpaquePointer?) {
         let command = hr_request_command(request)!.pointee
         switch command.op {
         case .HR_COMMAND_PING, .HR_COMMAND_PUBLISH: hr_request_pong(&request)
+        case .HR_COMMAND_RENEW:
+            let lease = hr_request_lease(request)
+            let number = lease.map { UInt(bitPattern: hr_lease_context($0)) } ?? 0
+            hr_request_say(&request, slice("renewed"), number == 1 ? slice(#""lease":1"#) : slice(#""lease":0"#))
         case .HR_COMMAND_SUBSCRIBE:
             var subscription = hr_subscription()
             subscription.position = .HR_POSITION_LATEST

@@ -258,14 +258,19 @@ final class Wakes: Sendable {
         return status == .ok ? state : nil
     }
 
-    func topics(prefix: String = "", after: String = "", max: Int = 100) -> (names: [String], more: Bool) {
+    func topics(
+        prefix: String = "", after: String = "", filters: [String] = [], max: Int = 100
+    ) -> (names: [String], more: Bool) {
         var names = unsafe hr_buf()
         defer { unsafe hr_buf_fini(&names) }
         var lens = [Int](repeating: 0, count: max)
         var states = [hr_topic_state](repeating: hr_topic_state(), count: max)
         var more = false
-        let count = unsafe withSlices(of: [prefix, after]) { slices in
-            unsafe hr_log_topic_list(log, slices[0], slices[1], max, &names, &lens, &states, &more)
+        let count = unsafe withSlices(of: [prefix, after] + filters) { slices in
+            var choice = unsafe hr_topic_choice(
+                prefix: slices[0], after: slices[1], filters: slices.baseAddress.map { $0 + 2 },
+                filter_count: filters.count)
+            return unsafe hr_log_topic_list(log, &choice, max, &names, &lens, &states, &more)
         }
         var start = 0
         let found = (0..<count).map { index in

@@ -8,6 +8,7 @@ private struct Command: Equatable {
     var ref = ""
     var filters: [String] = []
     var after = ""
+    var token = ""
     var topic = ""
     var type = ""
     var contentType = ""
@@ -41,7 +42,8 @@ private func parse(_ message: String) throws(Refusal) -> Command {
             Command(
                 op: unsafe command.op, ref: ref,
                 filters: unsafe (0..<command.filter_count).map { unsafe Codec.text(command.filters[$0]) },
-                after: unsafe Codec.text(command.after), topic: unsafe Codec.text(publication.topic),
+                after: unsafe Codec.text(command.after), token: unsafe Codec.text(command.token),
+                topic: unsafe Codec.text(publication.topic),
                 type: unsafe Codec.text(publication.type), contentType: unsafe Codec.text(publication.content_type),
                 data: unsafe Codec.text(publication.data)))
     }
@@ -55,6 +57,9 @@ private func topics(_ count: Int) -> String {
 struct CommandTests {
     @Test func `each op is read with what goes with it`() throws {
         #expect(try parse(#"{"op":"ping"}"#) == Command())
+        #expect(
+            try parse(#"{"op":"renew","ref":7,"token":"a\u002eb"}"#)
+                == Command(op: .HR_COMMAND_RENEW, ref: "7", token: "a.b"))
         #expect(try parse(#" {"ref":1,"op":"p\u0069ng"} "#) == Command(ref: "1"))
         #expect(
             try parse(#"{"op":"subscribe","ref":"r","topics":["a/*","b\/**"],"after":"5f3a9c1e-42"}"#)
@@ -76,10 +81,16 @@ struct CommandTests {
 
     @Test(arguments: [
         (#"{"ref":1}"#, "op is missing"),
-        (#"{"ref":1,"op":"Ping"}"#, "op must be subscribe, unsubscribe, publish or ping"),
-        (#"{"ref":1,"op":1}"#, "op must be subscribe, unsubscribe, publish or ping"),
+        (#"{"ref":1,"op":"Ping"}"#, "op must be subscribe, unsubscribe, publish, ping or renew"),
+        (#"{"ref":1,"op":1}"#, "op must be subscribe, unsubscribe, publish, ping or renew"),
         (#"{"ref":1,"op":"ping","op":"ping"}"#, "op is given twice"),
         (#"{"ref":1,"op":"ping","ref":1}"#, "ref is given twice"),
+        (#"{"op":"renew","ref":1}"#, "token is missing"),
+        (#"{"op":"renew","ref":1,"token":""}"#, "token must not be empty"),
+        (#"{"op":"renew","ref":1,"token":7}"#, "token must be a string"),
+        (#"{"op":"renew","ref":1,"token":"secret","token":"x"}"#, "token is given twice"),
+        (#"{"op":"ping","ref":1,"token":"secret"}"#, "token does not go with op \"ping\""),
+        (#"{"op":"renew","ref":1,"token":"secret","topic":"a"}"#, "topic does not go with op \"renew\""),
         (#"{"op":"ping","x":2,"ref":1}"#, #"unknown member "x" for op "ping""#),
         (#"{"op":"ping","topic":"a","ref":1}"#, #"topic does not go with op "ping""#),
         (#"{"op":"subscribe","topic":"a","data":1,"ref":1}"#, #"unknown member "data" for op "subscribe""#),

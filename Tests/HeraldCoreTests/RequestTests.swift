@@ -158,7 +158,17 @@ final class RunningHub {
             answer(request, hub)
         }
 
+        func readersGone(_ leases: [Lease]) {
+            for lease in leases { (lease.holder as? Holder)?.gone.add(1, ordering: .acquiringAndReleasing) }
+        }
+
         func drained() {}
+    }
+
+    /// What a lease was made for.
+    final class Holder: Sendable {
+        /// How often its reader was said to have gone.
+        let gone = Atomic<Int>(0)
     }
 
     init(answer: @escaping Answer) throws {

@@ -12,11 +12,17 @@ typedef struct hr_topic_state {
     uint32_t subscribers[HR_TRANSPORT_COUNT];
 } hr_topic_state;
 HR_MUST_CHECK hr_status hr_log_topic_state(hr_log *log, hr_slice topic, hr_topic_state *out);
-/* Up to max (> 0) topics in bytewise order after name `after` (empty: from the start) that
- * begin with prefix. Names are appended to names one after the other, lens and states
+/* Which topics are listed; borrowed. */
+typedef struct hr_topic_choice {
+    hr_slice prefix;
+    hr_slice after;          /* those after this name; empty: from the start */
+    const hr_slice *filters; /* those that one of these matches */
+    size_t filter_count;     /* 0: no matter which */
+} hr_topic_choice;
+/* Up to max (> 0) of the chosen topics in bytewise order. Names are appended to names one after the other, lens and states
  * filled. Cost: all topics under the longest whole segments of prefix. Returns the count;
  * *more: there are further ones. Short of memory: fewer, with *more. */
-size_t hr_log_topic_list(hr_log *log, hr_slice prefix, hr_slice after, size_t max, hr_buf *names,
+size_t hr_log_topic_list(hr_log *log, const hr_topic_choice *choice, size_t max, hr_buf *names,
                          size_t *lens, hr_topic_state *states, bool *more);
 
 typedef enum HR_CLOSED_ENUM hr_evict_reason {
