@@ -142,7 +142,7 @@ let package = Package(
             "HeraldTests",
             on: [
                 "Herald", "HeraldCore", "herald", logging, .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "CryptoExtras", package: "swift-crypto"), .product(name: "JWTKit", package: "jwt-kit"),
             ]),
         tests("HeraldClientTests", on: ["HeraldClient", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
         tests("TidyTests", on: []),

@@ -86,7 +86,7 @@ final class TLSKeeper: Sendable {
 }
 
 /// What tells that a file was written or replaced.
-private struct FileStamp: Equatable {
+struct FileStamp: Equatable {
     let device: UInt64
     let inode: UInt64
     let size: Int64

@@ -120,6 +120,11 @@ public struct Bytes: ~Escapable {
         unsafe buffer.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
     }
 
+    /// Calls `body` with the bytes where they lie; the buffer is good until it returns.
+    public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        unsafe body(buffer)
+    }
+
     /// Feeds the bytes, and how many there are, to a hasher.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(count)

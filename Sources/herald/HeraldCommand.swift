@@ -21,5 +21,7 @@ struct HeraldCommand: AsyncParsableCommand {
             called wrongly.
             """,
         version: "0.1.0",
-        subcommands: [ServeCommand.self, PublishCommand.self, SubscribeCommand.self, TopicsCommand.self])
+        subcommands: [
+            ServeCommand.self, PublishCommand.self, SubscribeCommand.self, TopicsCommand.self, TokenCommand.self,
+        ])
 }

@@ -22,6 +22,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "TLS")
     var tls: TLSOptions
 
+    @OptionGroup(title: "Access")
+    var access: AccessOptions
+
     @OptionGroup(title: "Compression")
     var compression: CompressionOptions
 
@@ -52,11 +55,13 @@ struct ServeCommand: AsyncParsableCommand {
     /// The values given as flags, by the settings' keys.
     var given: [String: [String]] {
         let groups = [
-            listening.given, tls.given, compression.given, retention.given, limits.given, times.given,
+            listening.given, tls.given, access.given, compression.given, retention.given, limits.given, times.given,
             publishing.given, logging.given,
         ]
-        var given = ["rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys]
-            .filter { !$0.value.isEmpty }
+        var given = [
+            "rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys,
+            "token-key-file": access.tokenKeyFiles,
+        ].filter { !$0.value.isEmpty }
         for (key, value) in groups.joined() {
             given[key] = value.map { [$0] }
         }
@@ -162,6 +167,43 @@ struct TLSOptions: ParsableArguments {
         [
             "tls-listen": tlsListen, "tls-client-ca": tlsClientCa, "tls-min-version": tlsMinVersion,
             "tls-handshakes": tlsHandshakes,
+        ]
+    }
+}
+
+struct AccessOptions: ParsableArguments {
+    @Option(help: .setting("token-secret-file"))
+    var tokenSecretFile: String?
+
+    @Option(name: .customLong("token-key-file"), help: .setting("token-key-file"))
+    var tokenKeyFiles: [String] = []
+
+    @Option(help: .setting("token-jwks"))
+    var tokenJwks: String?
+
+    @Option(help: .setting("token-jwks-refresh"))
+    var tokenJwksRefresh: String?
+
+    @Option(help: .setting("token-leeway"))
+    var tokenLeeway: String?
+
+    @Option(help: .setting("token-issuer"))
+    var tokenIssuer: String?
+
+    @Option(help: .setting("token-audience"))
+    var tokenAudience: String?
+
+    @Option(help: .setting("token-cache"))
+    var tokenCache: String?
+
+    @Option(help: .setting("api-key-file"))
+    var apiKeyFile: String?
+
+    var given: [String: String?] {
+        [
+            "token-secret-file": tokenSecretFile, "token-jwks": tokenJwks, "token-jwks-refresh": tokenJwksRefresh,
+            "token-leeway": tokenLeeway, "token-issuer": tokenIssuer, "token-audience": tokenAudience,
+            "token-cache": tokenCache, "api-key-file": apiKeyFile,
         ]
     }
 }

@@ -32,6 +32,11 @@ enum Terminal {
         _ = write(Array("herald: \(sentence)\n".utf8), to: STDERR_FILENO)
     }
 
+    /// Writes lines to standard error as they are.
+    static func reportLines(_ lines: String) {
+        _ = write(Array(lines.utf8), to: STDERR_FILENO)
+    }
+
     /// Whether standard input is a terminal, where somebody would have to type the data.
     static var isInputTyped: Bool { isatty(STDIN_FILENO) == 1 }
 

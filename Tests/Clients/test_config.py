@@ -85,6 +85,10 @@ DEFAULTS = {
     "tls-key": [],
     "tls-min-version": "1.2",
     "tls-handshakes": 4,
+    "token-key-file": [],
+    "token-jwks-refresh": "5m",
+    "token-leeway": "0s",
+    "token-cache": 10000,
 }
 
 
@@ -92,7 +96,8 @@ def test_the_defaults(printed):
     settings, text = printed()
     assert {key: settings.get(key) for key in DEFAULTS} == DEFAULTS
     assert settings["loops"] >= 1
-    assert set(settings) <= {*DEFAULTS, "loops", "echo-path", "tls-listen", "tls-client-ca"}
+    unset = {"tls-listen", "tls-client-ca", "token-secret-file", "token-jwks", "token-issuer", "token-audience"}
+    assert set(settings) <= {*DEFAULTS, *unset, "loops", "echo-path", "api-key-file"}
     assert origin(text, "listen") == "default"
 
 

@@ -52,6 +52,9 @@ private let samples: [String: [String]] = [
     "tls-listen": ["[::1]:0"], "tls-certificate": ["/a.pem", "/b.pem"], "tls-key": ["/a.key", "/b.key"],
     "tls-client-ca": ["/ca.pem"], "tls-min-version": ["1.3"], "tls-handshakes": ["7"],
     "max-http2-streams": ["7"], "http2-frame-allowance": ["70"],
+    "token-secret-file": ["/secret"], "token-key-file": ["/a.pem", "/b.json"], "token-jwks": ["https://a.test/keys"],
+    "token-jwks-refresh": ["70s"], "token-leeway": ["7s"], "token-issuer": ["us"], "token-audience": ["them"],
+    "token-cache": ["7"], "api-key-file": ["/keys.yaml"],
 ]
 
 private let everyKey = SettingDescriptor.all.map(\.key)
@@ -180,6 +183,9 @@ struct BoundTests {
         ("tls-handshakes", "1", "0", "1000", "1001"),
         ("max-http2-streams", "1", "0", "10000", "10001"),
         ("http2-frame-allowance", "10", "9", "1000000", "1000001"),
+        ("token-jwks-refresh", "10s", "9999ms", "1d", "86400001ms"),
+        ("token-leeway", "0s", nil, "5m", "300001ms"),
+        ("token-cache", "0", nil, "1000000", "1000001"),
     ]
 
     @Test(arguments: bounds.indices)
@@ -380,7 +386,8 @@ struct CrossCheckTests {
         #expect(
             found == [
                 "listen (--listen): \(address) can be reached by other machines, and no authentication is configured; "
-                    + "expected a loopback address, or allow-anonymous"
+                    + "expected a loopback address, tokens (token-secret-file, token-key-file, token-jwks), "
+                    + "api-key-file, or allow-anonymous"
             ])
         let allowed = try await read(flags: ["listen": [address], "allow-anonymous": ["true"]])
         #expect(allowed.settings.listen.description == address)

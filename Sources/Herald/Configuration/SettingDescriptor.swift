@@ -125,7 +125,7 @@ public struct SettingDescriptor: Sendable {
 extension SettingDescriptor {
     /// All settings, in the order in which they are explained and printed.
     public static let all: [SettingDescriptor] =
-        listening + tls + compression + retention + limits + times + publishing + logging
+        listening + tls + access + compression + retention + limits + times + publishing + logging
 
     private static let day: Duration = .seconds(86_400)
 
@@ -160,6 +160,30 @@ extension SettingDescriptor {
         one(
             "tls-handshakes", \.tlsHandshakes, .count(1...1000),
             "Number of handshakes a loop goes on with before other connections have their turn"),
+    ]
+
+    private static let access: [SettingDescriptor] = [
+        one(
+            "token-secret-file", \.tokenSecretFile, SettingKind.file.optional,
+            "File of the secret that tokens are signed with, at least 32 bytes (HS256; with 48 HS384, with 64 HS512)"),
+        files(
+            "token-key-file", \.tokenKeyFiles,
+            "File of public keys that tokens are checked with: PEM keys, certificates, or a JSON Web Key Set"),
+        one(
+            "token-jwks", \.tokenJWKS, SettingKind.url.optional,
+            "URL of a JSON Web Key Set that tokens are checked with"),
+        one(
+            "token-jwks-refresh", \.tokenJWKSRefresh, .duration(.seconds(10)...day),
+            "Longest time between two fetches of the key set"),
+        one(
+            "token-leeway", \.tokenLeeway, .duration(.zero...day / 288),
+            "What clocks may differ by when a token's dates are checked"),
+        one("token-issuer", \.tokenIssuer, SettingKind.words.optional, "Who must have issued a token (iss)"),
+        one("token-audience", \.tokenAudience, SettingKind.words.optional, "For whom a token must be (aud)"),
+        one(
+            "token-cache", \.tokenCache, .count(0...1_000_000),
+            "Number of checked tokens that are remembered; 0 remembers none"),
+        one("api-key-file", \.apiKeyFile, SettingKind.file.optional, "YAML file of API keys, by their SHA-256"),
     ]
 
     private static let compression: [SettingDescriptor] = [

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// A kind of setting: how its text is read and written, and what is accepted.
 struct SettingKind<Value: Sendable>: Sendable {
     /// What is accepted, to stand after "expected".
@@ -101,6 +103,28 @@ extension SettingKind where Value == String {
         Self(
             accepted: "the path of a file", placeholder: "file",
             read: { $0.isEmpty || $0.utf8.contains(0) ? nil : $0 }, write: { $0 })
+    }
+
+    /// Any text of some length.
+    static var words: Self {
+        Self(
+            accepted: "a text of 1 to 1024 bytes", placeholder: "text",
+            read: { (1...1024).contains($0.utf8.count) ? $0 : nil }, write: { $0 })
+    }
+
+    /// The URL of a document. A password in it would show wherever settings are printed.
+    static var url: Self {
+        Self(
+            accepted: "a URL that begins with http:// or https://, with a host and without user, password or fragment",
+            placeholder: "url",
+            read: { text in
+                guard text.utf8.count <= 2048, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }),
+                    let url = URL(string: text), ["http", "https"].contains(url.scheme?.lowercased()),
+                    url.host()?.isEmpty == false, url.user() == nil, url.password() == nil, url.fragment() == nil
+                else { return nil }
+                return text
+            },
+            write: { $0 })
     }
 
     /// Paths that the server answers itself; none of them can be given away.

@@ -44,6 +44,35 @@ public struct ServerSettings: Sendable, Equatable {
     /// The number of handshakes a loop goes on with before its other connections have their turn. Default 4, 1 to 1,000.
     public var tlsHandshakes = 4
 
+    // MARK: Access
+
+    /// The file of the secret that tokens are signed with (HS256, HS384, HS512). Default none.
+    public var tokenSecretFile: String?
+
+    /// The files of public keys that tokens are checked with: PEM, or JSON Web Key Sets. Default none.
+    public var tokenKeyFiles: [String] = []
+
+    /// The URL of a JSON Web Key Set that tokens are checked with. Default none.
+    public var tokenJWKS: String?
+
+    /// The longest time between two fetches of that key set. Default 5 minutes, 10 seconds to 1 day.
+    public var tokenJWKSRefresh: Duration = .seconds(300)
+
+    /// What clocks may differ by when a token's dates are checked. Default 0, to 5 minutes.
+    public var tokenLeeway: Duration = .zero
+
+    /// Who must have issued a token (`iss`). Default anybody who has the key.
+    public var tokenIssuer: String?
+
+    /// For whom a token must be (`aud`). Default anybody.
+    public var tokenAudience: String?
+
+    /// The number of checked tokens that are remembered. Default 10,000, 0 (none) to 1,000,000.
+    public var tokenCache = 10_000
+
+    /// The YAML file of API keys. Default none.
+    public var apiKeyFile: String?
+
     // MARK: Compression
 
     /// Whether clients that ask for compressed events get them. Default true.
@@ -154,8 +183,11 @@ public struct ServerSettings: Sendable, Equatable {
     /// The level from which events are logged. Default info.
     public var logLevel: Logger.Level = .info
 
-    /// Whether clients can be told apart by tokens; never, as this version knows no tokens.
-    public var isAuthenticationConfigured: Bool { false }
+    /// Whether clients can show who they are: by tokens, or by API keys.
+    public var isAuthenticationConfigured: Bool { areTokensConfigured || apiKeyFile != nil }
+
+    /// Whether there are keys to check tokens with.
+    public var areTokensConfigured: Bool { tokenSecretFile != nil || !tokenKeyFiles.isEmpty || tokenJWKS != nil }
 
     /// Makes settings that all have their defaults.
     public init() {}

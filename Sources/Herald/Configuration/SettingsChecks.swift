@@ -54,6 +54,12 @@ struct SettingsChecks {
         for key in ["tls-certificate", "tls-key", "tls-client-ca", "tls-min-version", "tls-handshakes"] {
             warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
         }
+        warn("token-jwks-refresh", settings.tokenJWKS == nil, "means nothing without token-jwks")
+        for key in ["token-leeway", "token-issuer", "token-audience", "token-cache"] {
+            warn(
+                key, !settings.areTokensConfigured,
+                "means nothing without token-secret-file, token-key-file or token-jwks")
+        }
         for (index, rule) in settings.rules.enumerated() {
             warn(
                 "rules", (rule.retainBytes ?? 0) > settings.memoryLimit,
@@ -68,7 +74,8 @@ struct SettingsChecks {
             return nil
         }
         return "\(address) can be reached by other machines, and no authentication is configured; "
-            + "expected a loopback address, or allow-anonymous"
+            + "expected a loopback address, tokens (token-secret-file, token-key-file, token-jwks), api-key-file, "
+            + "or allow-anonymous"
     }
 
     /// A certificate without its key is of no use, nor are both without an address.
