@@ -141,7 +141,8 @@ let package = Package(
         tests(
             "HeraldTests",
             on: [
-                "Herald", "HeraldCore", "herald", logging, .product(name: "Crypto", package: "swift-crypto"),
+                "Herald", "HeraldCore", "herald", logging, nioCore, nioPosix,
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"), .product(name: "JWTKit", package: "jwt-kit"),
             ]),
         tests("HeraldClientTests", on: ["HeraldClient", nioCore, nioPosix, nioHTTP1, nioWebSocket]),

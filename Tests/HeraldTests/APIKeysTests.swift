@@ -22,7 +22,7 @@ import Testing
         let (other, second) = try APIKeyMaker.make(name: "two", publish: [], subscribe: [], manage: ["**"])
         #expect(!entry.contains(key))
         let keys = try keys(entry + second)
-        let grant = try #require(grant(keys, key))
+        let grant = try #require(self.grant(keys, key))
         #expect((grant.subject, grant.source, grant.expiry) == ("ci \"1\"", .apiKey, nil))
         #expect(grant.publish.filters.map(\.text) == ["a/**"])
         #expect(grant.subscribe.filters.map(\.text) == ["b", "*"])

@@ -273,8 +273,8 @@ struct MistakeTests {
         }
     }
 
-    // Any text may be a file's path.
-    @Test(arguments: everyKey.filter { SettingDescriptor.named($0)?.placeholder != "file" })
+    // Any text may be a file's path or a name.
+    @Test(arguments: everyKey.filter { !["file", "text"].contains(SettingDescriptor.named($0)?.placeholder) })
     func `a value of the wrong kind is named with key, source and what is accepted`(key: String) async throws {
         let setting = try #require(SettingDescriptor.named(key))
         let nonsense = "no! such= value//"
@@ -590,9 +590,9 @@ struct ExampleConfigurationTests {
         settings.loops = ServerSettings().loops
         settings.echoPath = nil
         settings.tlsListen = nil
-        settings.tlsCertificates = []
-        settings.tlsKeys = []
-        settings.tlsClientCA = nil
+        (settings.tlsCertificates, settings.tlsKeys, settings.tlsClientCA) = ([], [], nil)
+        (settings.tokenSecretFile, settings.tokenKeyFiles, settings.tokenJWKS) = (nil, [], nil)
+        (settings.tokenIssuer, settings.tokenAudience, settings.apiKeyFile) = (nil, nil, nil)
         settings.rules = []
         #expect(settings == ServerSettings())
     }

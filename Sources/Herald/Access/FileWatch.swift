@@ -17,6 +17,9 @@ final class FileWatch: Sendable {
     /// How often the files are looked at.
     static let interval: Duration = .seconds(1)
 
+    /// The reason that SIGHUP gives.
+    static let hangup = "SIGHUP"
+
     /// Watches files from now on; to be made before they are first read, so that no change goes by.
     init(_ paths: [String]) {
         self.paths = paths
@@ -28,7 +31,7 @@ final class FileWatch: Sendable {
         let (reasons, source) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                for await _ in await UnixSignalsSequence(trapping: .sighup) { source.yield("SIGHUP") }
+                for await _ in await UnixSignalsSequence(trapping: .sighup) { source.yield(Self.hangup) }
             }
             group.addTask {
                 while (try? await Task.sleep(for: Self.interval)) != nil {

@@ -126,17 +126,17 @@ struct KeyFetcher: Sendable {
     let url: String
 
     /// The time for all of a fetch.
-    var timeout: TimeAmount = .seconds(10)
+    var timeout: Duration = .seconds(10)
 
     /// Fetches the document, unless it is still the one with that entity tag.
     func fetch(_ entityTag: String?) async throws(KeyFault) -> RemoteKeys.Answer {
         var configuration = HTTPClient.Configuration()
         configuration.redirectConfiguration = .disallow
-        configuration.timeout.connect = .seconds(5)
+        configuration.timeout.connect = min(TimeAmount(timeout), .seconds(5))
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let outcome: Result<RemoteKeys.Answer, KeyFault>
         do {
-            outcome = .success(try await answer(of: client, entityTag))
+            outcome = .success(try await answerInTime(of: client, entityTag))
         } catch let fault as KeyFault {
             outcome = .failure(fault)
         } catch {
@@ -146,12 +146,26 @@ struct KeyFetcher: Sendable {
         return try outcome.get()
     }
 
+    /// The client's own timeout ends with the answer's head; this one covers the document as well.
+    private func answerInTime(of client: HTTPClient, _ entityTag: String?) async throws -> RemoteKeys.Answer {
+        try await withThrowingTaskGroup(of: RemoteKeys.Answer.self) { group in
+            group.addTask { try await answer(of: client, entityTag) }
+            group.addTask {
+                try await Task.sleep(for: timeout)
+                throw KeyFault("the answer took longer than \(Quantities.text(timeout))")
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next() else { throw KeyFault("there is no answer") }
+            return first
+        }
+    }
+
     private func answer(of client: HTTPClient, _ entityTag: String?) async throws -> RemoteKeys.Answer {
         var request = HTTPClientRequest(url: url)
         request.headers.add(name: "Accept", value: "application/jwk-set+json, application/json")
         request.headers.add(name: "User-Agent", value: "herald/\(ServerRunner.version)")
         if let entityTag { request.headers.add(name: "If-None-Match", value: entityTag) }
-        let response = try await client.execute(request, timeout: timeout)
+        let response = try await client.execute(request, timeout: TimeAmount(timeout))
         let maxAge = Self.maxAge(response.headers[canonicalForm: "Cache-Control"].map(String.init))
         if response.status == .notModified, entityTag != nil {
             return RemoteKeys.Answer(document: nil, entityTag: entityTag, maxAge: maxAge)

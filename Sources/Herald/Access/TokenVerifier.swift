@@ -136,6 +136,7 @@ final class TokenVerifier: Sendable {
 
     /// Keeps the keys those of their files and URL until the task is cancelled.
     func run() async {
+        guard isConfigured else { return }
         await withTaskGroup(of: Void.self) { group in
             if let remote { group.addTask { await remote.run() } }
             group.addTask { await self.watch.run { await self.reload(because: $0) } }
@@ -244,7 +245,7 @@ extension TokenVerifier {
             logger.error("key file not read again, its old keys stay: \(EscapedText.quoted(path)) \(fault)")
         }
         logger.info("key files read again: \(reason)", metadata: ["keys": "\(keys.present.keys.count)"])
-        if reason == "SIGHUP" { await remote?.refresh() }
+        if reason == FileWatch.hangup { await remote?.refresh() }
     }
 }
 
