@@ -54,15 +54,15 @@ import Testing
         #expect(FilterSet([first, second, first]).filters == [first, second])
     }
 
-    /// All filters of up to three segments against all topics of up to five: every answer is checked both ways.
+    /// All filters of up to two segments, with and without `/**`, against all topics of up to four: every answer is
+    /// checked both ways.
     ///
     /// A segment that no filter names stands for all the others, and two segments more than the longest filter has show
     /// what `**` reaches, so a filter that is not within a grant has a topic here that shows it.
     @Test func `a filter is allowed exactly when each of its topics is`() throws {
-        let topics = try names(of: ["a", "b", "other", "~r"], upTo: 5).map { try TopicName($0) }
-        let open = names(of: ["a", "b", "~r", "*"], upTo: 3)
-        let filters = try (open + ["**"] + open.filter { !$0.dropFirst(5).contains("/") }.map { $0 + "/**" })
-            .map { try FilterName($0) }
+        let topics = try names(of: ["a", "b", "other", "~r"], upTo: 4).map { try TopicName($0) }
+        let open = names(of: ["a", "b", "~r", "*"], upTo: 2)
+        let filters = try (open + ["**"] + open.map { $0 + "/**" }).map { try FilterName($0) }
         let matched = filters.map { filter in topics.map { filter.matches($0) } }
         for (grant, granted) in zip(filters, matched) {
             let set = FilterSet([grant])
