@@ -20,6 +20,7 @@ struct Server: ServiceLifecycle.Service {
     private let service: Service
     private let port: UInt16
     private let tls: TLSKeeper?
+    private let access: Access
     private let tlsPort: UInt16?
     private let drained: AsyncStream<Void>
 
@@ -43,8 +44,9 @@ struct Server: ServiceLifecycle.Service {
             throw StartFailure(description: "cannot listen on \(settings.listen): \(error)")
         }
         (tls, tlsPort) = try Self.listenSecurely(hub, settings, logger)
+        access = try Access(settings, logger)
         service = Service(
-            hub: hub, engine: MemoryEngine(hub: hub), settings: settings, loopCount: plan.hub.loopCount,
+            hub: hub, engine: MemoryEngine(hub: hub), access: access, settings: settings, loopCount: plan.hub.loopCount,
             certificateExpiry: { [tls] in tls?.expiry }, onDrained: { drainEnd.finish() })
     }
 
@@ -74,10 +76,13 @@ struct Server: ServiceLifecycle.Service {
             if let tls {
                 group.addTask { await tls.watch() }
             }
+            group.addTask { await access.run() }
             try? await gracefulShutdown()
             group.cancelAll()
         }
         await drain()
+        // Requests that wait for a check come back to their loops before these end.
+        while !access.isIdle { try? await Task.sleep(for: .milliseconds(5)) }
         hub.stop()
     }
 

@@ -8,6 +8,10 @@ final class Grant: Sendable {
         case token
         /// A key from the API key file
         case apiKey
+        /// Nothing, where clients are asked
+        case anonymous
+        /// Nothing, where nobody is asked
+        case open
     }
 
     /// What the client showed.

@@ -9,7 +9,20 @@ extension Service {
         case .publish: publishCommand(request)
         case .subscribe: addFilters(request)
         case .unsubscribe: removeFilters(request)
+        case .renew: renewByCommand(request)
         }
+    }
+
+    /// What the connection of a command may do now. Throws that it may do nothing any more.
+    func grant(of command: borrowing Request) throws(Problem) -> Grant {
+        guard access.isOn else { return access.anonymous }
+        // Without a lease the connection has gone, and nothing will be done.
+        guard let admission = command.lease?.holder as? Admission else { return .nothing }
+        let grant = admission.grant
+        // It is about to be ended, but must not do more meanwhile.
+        if let fault = grant.fault(at: access.now(), leeway: access.leeway) { throw Problem(fault) }
+        if access.revocations.covers(grant) { throw Problem.revoked }
+        return grant
     }
 
     private func addFilters(_ request: consuming Request) {
@@ -18,13 +31,18 @@ extension Service {
         do throws(Problem) {
             filters = try CommandChecks.filters(request.command.filters)
             position = try CommandChecks.position(request.command.after)
+            let grant = try grant(of: request)
+            for filter in filters where access.isOn && !grant.subscribe.allows(filter: filter) {
+                throw Problem(grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80))")
+            }
         } catch {
             refuse(error, request)
             return
         }
+        let admission = request.lease?.holder as? Admission
         switch request.addFilters(filters, position: position) {
         case .done:
-            return
+            admission?.update { state in state.filters += filters.filter { !state.filters.contains($0) } }
         case .refused(let request, .invalid):
             refuse(
                 Problem(
@@ -45,9 +63,10 @@ extension Service {
             refuse(error, request)
             return
         }
+        let admission = request.lease?.holder as? Admission
         switch request.removeFilters(filters) {
         case .done:
-            return
+            admission?.update { state in state.filters.removeAll { filters.contains($0) } }
         case .refused(let request, let fault):
             refuse(Problem(fault, position: .latest, filterLimit: limits.filters), request)
         }

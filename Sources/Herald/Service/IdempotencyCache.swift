@@ -2,6 +2,8 @@ import Synchronization
 
 /// What a repeated request must agree with: its key, and what it asks for.
 struct IdempotencyKey: Sendable, Hashable {
+    /// Whose key it is; nil: nobody's by name.
+    var owner: String?
     /// The key as the client gave it.
     let text: String
     /// A hash of all that the request publishes.

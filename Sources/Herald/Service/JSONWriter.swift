@@ -50,6 +50,12 @@ struct JSONWriter {
         needsComma = true
     }
 
+    /// Adds a value that is JSON already.
+    mutating func raw(_ json: String) {
+        bytes.append(contentsOf: json.utf8)
+        needsComma = true
+    }
+
     private mutating func separate() {
         if needsComma { bytes.append(UInt8(ascii: ",")) }
         needsComma = true

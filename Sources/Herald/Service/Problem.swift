@@ -26,6 +26,13 @@ struct Problem: Error, Sendable, Equatable {
         case tooManyTopics = "too-many-topics"
         case memoryLimit = "memory-limit"
         case draining = "draining"
+        case unauthorized = "unauthorized"
+        case invalidToken = "invalid-token"
+        case expiredToken = "expired-token"
+        case revokedToken = "revoked-token"
+        case forbidden = "forbidden"
+        case badRevocation = "bad-revocation"
+        case keysUnavailable = "keys-unavailable"
         case notImplemented = "not-implemented"
         case internalError = "internal"
     }
@@ -46,6 +53,8 @@ struct Problem: Error, Sendable, Equatable {
     var limit: Int?
     /// What the `Allow` header says; none: there is no such header.
     var allowed: [RequestMethod] = []
+    /// What the `WWW-Authenticate` header says; nil: there is no such header.
+    var challenge: Challenge?
 
     init(_ kind: Kind, _ detail: String) {
         self.kind = kind
@@ -58,8 +67,7 @@ struct Problem: Error, Sendable, Equatable {
     /// The status code.
     var status: Int { otherStatus ?? kind.status }
 
-    /// The problem as an answer to an HTTP request.
-    var response: Response {
+    private var json: [UInt8] {
         var json = JSONWriter()
         json.open()
         json.member("type", type)
@@ -70,9 +78,18 @@ struct Problem: Error, Sendable, Equatable {
             if let number { json.member(name, number) }
         }
         json.close()
-        var response = Response(status: status, contentType: "application/problem+json", body: json.bytes)
+        return json.bytes
+    }
+
+    /// The members of the problem's JSON, without braces.
+    var members: [UInt8] { Array(json.dropFirst().dropLast()) }
+
+    /// The problem as an answer to an HTTP request.
+    var response: Response {
+        var response = Response(status: status, contentType: "application/problem+json", body: json)
         if !allowed.isEmpty { response.add("Allow", RequestMethod.list(allowed)) }
         if status == 429 || status == 503 { response.add("Retry-After", String(Self.retryAfterSeconds)) }
+        if let challenge { response.add("WWW-Authenticate", challenge.rawValue) }
         if kind == .upgradeRequired {
             response.add("Upgrade", "websocket")
             response.add("Sec-WebSocket-Version", "13")
@@ -89,16 +106,18 @@ extension Problem.Kind {
     var status: Int {
         switch self {
         case .badRequest, .badTopic, .badFilter, .badCursor, .badParameter, .badHeader, .badHandshake: 400
+        case .unauthorized, .invalidToken, .expiredToken, .revokedToken: 401
+        case .forbidden: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .bodyTooLarge: 413
         case .unsupportedMediaType: 415
-        case .badJSON, .badEvent, .idempotencyConflict: 422
+        case .badJSON, .badEvent, .badRevocation, .idempotencyConflict: 422
         case .upgradeRequired: 426
         case .tooManyFilters: 429
         case .internalError: 500
         case .notImplemented: 501
-        case .tooManyTopics, .memoryLimit, .draining: 503
+        case .tooManyTopics, .memoryLimit, .draining, .keysUnavailable: 503
         }
     }
 
@@ -124,6 +143,13 @@ extension Problem.Kind {
         case .tooManyTopics: "There are too many topics"
         case .memoryLimit: "The server's memory limit is reached"
         case .draining: "The server is shutting down"
+        case .unauthorized: "A token is needed here"
+        case .invalidToken: "The token is not accepted"
+        case .expiredToken: "The token has expired"
+        case .revokedToken: "The token has been revoked"
+        case .forbidden: "The token does not grant this"
+        case .badRevocation: "The revocation is not usable"
+        case .keysUnavailable: "Tokens can't be checked now"
         case .notImplemented: "The method is not implemented"
         case .internalError: "Something went wrong in the server"
         }

@@ -58,7 +58,8 @@ enum PublishChecks {
     }
 
     /// The `Idempotency-Key` header with a hash of all that the request publishes; nil when there is none.
-    static func idempotencyKey(of request: borrowing Request) throws(Problem) -> IdempotencyKey? {
+    /// Keys of different subjects are different keys: nobody gets another's answer, or takes a key away from them.
+    static func idempotencyKey(of request: borrowing Request, by grant: Grant) throws(Problem) -> IdempotencyKey? {
         guard let key = request.header(.idempotencyKey) else { return nil }
         guard !key.isEmpty, key.count <= nameLength, key.isPrintableASCII else {
             throw Problem(.badHeader, "Idempotency-Key must be 1 to \(nameLength) printable ASCII characters")
@@ -73,7 +74,7 @@ enum PublishChecks {
                 hasher.combine(-1)
             }
         }
-        return IdempotencyKey(text: key.text(), fingerprint: hasher.finalize())
+        return IdempotencyKey(owner: grant.owner, text: key.text(), fingerprint: hasher.finalize())
     }
 
     /// The headers that become part of an event.
@@ -88,6 +89,31 @@ enum PublishChecks {
             if let what = fault(in: publications[index], format: format) {
                 throw Problem(event: what, at: index, line: work.line(of: index), format: format)
             }
+        }
+    }
+
+    // MARK: Rights
+
+    /// Whether a grant lets its owner publish to a topic.
+    static func checkRight(to topic: borrowing Bytes, of grant: Grant) throws(Problem) {
+        guard !grant.publish.allows(topic: topic) else { return }
+        throw Problem(grant, mayNot: "publish to \(EscapedText.quoted(topic.excerpt(), limit: 80))")
+    }
+
+    /// Whether it lets them publish all of these.
+    static func checkRights(
+        _ work: borrowing PublishRequest, format: BatchFormat, of grant: Grant
+    ) throws(Problem) {
+        guard !grant.publish.isEverything else { return }
+        let publications = work.publications
+        for index in 0..<publications.count where !grant.publish.allows(topic: publications[index].topic) {
+            var problem = Problem(
+                grant,
+                mayNot: "publish to \(EscapedText.quoted(publications[index].topic.excerpt(), limit: 80)); "
+                    + "nothing was published")
+            if work.isList { problem.index = index }
+            problem.line = work.line(of: index)
+            throw problem
         }
     }
 

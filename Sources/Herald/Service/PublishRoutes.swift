@@ -5,12 +5,13 @@ import HeraldCore
 
 extension Service {
     /// `POST /v1/events/{topic}`: the body is the data of one event, or one CloudEvent.
-    func publishOne(_ request: consuming Request, topicFrom offset: Int) {
+    func publishOne(_ request: consuming Request, topicFrom offset: Int, as grant: Grant) {
         let form: PublishForm
         let key: IdempotencyKey?
         do throws(Problem) {
             form = try PublishForm(ofOne: request, topicFrom: offset)
-            key = try PublishChecks.idempotencyKey(of: request)
+            try PublishChecks.checkRight(to: request.path.dropFirst(offset), of: grant)
+            key = try PublishChecks.idempotencyKey(of: request, by: grant)
         } catch {
             refusePublish(error, request)
             return
@@ -25,29 +26,37 @@ extension Service {
                 request.asPublication(
                     topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key)
         case .body(let format):
-            publish(request, as: format, topicFrom: offset, key)
+            publish(request, as: format, topicFrom: offset, key, as: grant)
         }
     }
 
     /// `POST /v1/events`: the body holds events that name their topics.
-    func publishMany(_ request: consuming Request) {
+    func publishMany(_ request: consuming Request, as grant: Grant) {
         let format: BatchFormat
         let key: IdempotencyKey?
         do throws(Problem) {
             format = try PublishForm.format(ofMany: request)
-            key = try PublishChecks.idempotencyKey(of: request)
+            key = try PublishChecks.idempotencyKey(of: request, by: grant)
         } catch {
             refusePublish(error, request)
             return
         }
-        publish(request, as: format, topicFrom: nil, key)
+        publish(request, as: format, topicFrom: nil, key, as: grant)
     }
 
     /// The WebSocket command to publish one event.
     func publishCommand(_ request: consuming Request) {
+        let grant: Grant
+        do throws(Problem) {
+            grant = try self.grant(of: request)
+        } catch {
+            refusePublish(error, request)
+            return
+        }
         let work = request.asPublication()
         do throws(Problem) {
             try PublishChecks.check(command: work.publications[0])
+            try PublishChecks.checkRight(to: work.publications[0].topic, of: grant)
         } catch {
             refusePublish(error, work.abandon())
             return
@@ -57,7 +66,8 @@ extension Service {
 
     /// Parses the body, checks every event in it, and publishes them.
     private func publish(
-        _ request: consuming Request, as format: BatchFormat, topicFrom offset: Int?, _ key: IdempotencyKey?
+        _ request: consuming Request, as format: BatchFormat, topicFrom offset: Int?, _ key: IdempotencyKey?,
+        as grant: Grant
     ) {
         switch request.parsed(as: format, limit: limits.batch, topicFrom: offset) {
         case .refused(let request, let fault):
@@ -65,6 +75,7 @@ extension Service {
         case .parsed(let work):
             do throws(Problem) {
                 try PublishChecks.check(work, format: format)
+                try PublishChecks.checkRights(work, format: format, of: grant)
             } catch {
                 refusePublish(error, work.abandon())
                 return

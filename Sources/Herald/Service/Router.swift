@@ -14,6 +14,10 @@ enum Route: Sendable, Equatable {
     case topic(from: Int)
     /// Let go of what the topic that begins at an offset of the path keeps.
     case purge(from: Int)
+    /// Have the reader whose id begins at an offset of the path go on with another token.
+    case renew(readerFrom: Int)
+    /// Revoke tokens.
+    case revoke
     /// Count everything.
     case metrics
     /// Say whether the server lives.
@@ -30,6 +34,24 @@ enum Route: Sendable, Equatable {
     case refused(Problem)
 }
 
+extension Route {
+    /// Whether clients are asked who they are.
+    var isGuarded: Bool {
+        switch self {
+        case .publishOne, .publishMany, .read, .topics, .topic, .purge, .renew, .revoke: true
+        case .metrics, .health, .readiness, .page, .echo, .options, .refused: false
+        }
+    }
+
+    /// Whether it publishes.
+    var isPublish: Bool {
+        switch self {
+        case .publishOne, .publishMany: true
+        default: false
+        }
+    }
+}
+
 /// The files that are served.
 enum PageName: String, Sendable, CaseIterable {
     case console = "/"
@@ -40,6 +62,9 @@ enum PageName: String, Sendable, CaseIterable {
 
 /// Finds out what a request is for. Knows paths and methods, nothing else.
 struct Router: Sendable {
+    /// Where readers' tokens are renewed; a reader's id follows.
+    static let renewals: StaticString = "/v1/renewals/"
+
     /// The path that echoes; none unless conformance suites are run.
     var echoPath: String?
 
@@ -47,6 +72,8 @@ struct Router: Sendable {
         case events(filterFrom: Int?)
         case topics
         case topic(from: Int)
+        case renewal(readerFrom: Int)
+        case revocations
         case metrics
         case health
         case readiness
@@ -63,6 +90,8 @@ struct Router: Sendable {
         case (.post, .events(let offset)): return offset.map { .publishOne(topicFrom: $0) } ?? .publishMany
         case (.get, .events(let offset)), (.head, .events(let offset)): return .read(filterFrom: offset)
         case (.delete, .topic(let offset)): return .purge(from: offset)
+        case (.post, .renewal(let offset)): return .renew(readerFrom: offset)
+        case (.post, .revocations): return .revoke
         case (.get, _), (.head, _): break
         case (.options, _): return .options(methods(of: resource))
         default: return .refused(refusal(of: method, methods(of: resource)))
@@ -75,7 +104,8 @@ struct Router: Sendable {
         case .health: return .health
         case .readiness: return .readiness
         case .page(let name): return .page(name)
-        case .echo: return method == .get ? .echo : .refused(refusal(of: method, methods(of: resource)))
+        case .echo where method == .get: return .echo
+        case .echo, .renewal, .revocations: return .refused(refusal(of: method, methods(of: resource)))
         }
     }
 
@@ -86,6 +116,8 @@ struct Router: Sendable {
             if path == "/v1/events" { return .events(filterFrom: nil) }
             if path.hasPrefix("/v1/topics/") { return .topic(from: 11) }
             if path == "/v1/topics" { return .topics }
+            if path.hasPrefix(Self.renewals) { return .renewal(readerFrom: Self.renewals.utf8CodeUnitCount) }
+            if path == "/v1/revocations" { return .revocations }
             return nil
         }
         if path == "/metrics" { return .metrics }
@@ -101,6 +133,7 @@ struct Router: Sendable {
         case .topic: [.get, .head, .delete, .options]
         case .topics, .metrics, .health, .readiness, .page: [.get, .head, .options]
         case .echo: [.get, .options]
+        case .renewal, .revocations: [.post, .options]
         }
     }
 

@@ -22,6 +22,7 @@ final class Service: RequestHandler {
     let router: Router
     let pages: StaticPages
     let idempotency: IdempotencyCache
+    let access: Access
     let refusals = RefusalCounts()
     let loopCount: Int
     private let startedAt = ContinuousClock.now
@@ -32,6 +33,7 @@ final class Service: RequestHandler {
     /// - Parameters:
     ///   - hub: what the requests come from, and what its readers read.
     ///   - engine: what publishes.
+    ///   - access: who may do what.
     ///   - settings: where the limits come from.
     ///   - loopCount: the number of the hub's loops.
     ///   - onDrained: called on a loop's thread when the last connection of a drain has gone.
@@ -39,11 +41,12 @@ final class Service: RequestHandler {
     private let certificateExpiry: @Sendable () -> Int64?
 
     init(
-        hub: Hub, engine: any Engine, settings: ServerSettings, loopCount: Int,
+        hub: Hub, engine: any Engine, access: Access, settings: ServerSettings, loopCount: Int,
         certificateExpiry: @escaping @Sendable () -> Int64? = { nil }, onDrained: @escaping @Sendable () -> Void
     ) {
         self.hub = hub
         self.engine = engine
+        self.access = access
         limits = Limits(
             batch: settings.maxBatch, waitSeconds: Int(settings.maxWait.components.seconds),
             filters: settings.maxFiltersPerConnection)
@@ -61,14 +64,35 @@ final class Service: RequestHandler {
             perform(request)
             return
         }
-        switch router.route(request.method, request.path) {
-        case .publishOne(let offset): publishOne(request, topicFrom: offset)
-        case .publishMany: publishMany(request)
-        case .read(let offset): read(request, filterFrom: offset)
+        let route = router.route(request.method, request.path)
+        guard access.isOn, route.isGuarded else {
+            serve(request, route, as: access.anonymous)
+            return
+        }
+        switch access.identify(request) {
+        case .known(let grant): serve(request, route, as: grant)
+        case .refused(let problem):
+            if route.isPublish { refusals.count(problem.kind) }
+            refuse(problem, request)
+        case .unchecked(let token):
+            check(token, request, isPublish: route.isPublish) { service, request, grant in
+                service.serve(request, route, as: grant)
+            }
+        }
+    }
+
+    /// Does what a route is for, by a grant.
+    private func serve(_ request: consuming Request, _ route: Route, as grant: Grant) {
+        switch route {
+        case .publishOne(let offset): publishOne(request, topicFrom: offset, as: grant)
+        case .publishMany: publishMany(request, as: grant)
+        case .read(let offset): read(request, filterFrom: offset, as: grant)
+        case .renew(let offset): renew(request, readerFrom: offset, as: grant)
+        case .revoke: revoke(request, as: grant)
         case .echo: echo(request)
-        case .topics: listTopics(request)
-        case .topic(let offset): tellTopic(request, from: offset)
-        case .purge(let offset): purgeTopic(request, from: offset)
+        case .topics: listTopics(request, as: grant)
+        case .topic(let offset): tellTopic(request, from: offset, as: grant)
+        case .purge(let offset): purgeTopic(request, from: offset, as: grant)
         case .metrics: request.answer(metrics())
         case .health: request.answer(Health.live)
         case .readiness: request.answer(readiness())
@@ -76,6 +100,36 @@ final class Service: RequestHandler {
         case .options(let methods): request.answer(Self.options(methods))
         case .refused(let problem): refuse(problem, request)
         }
+    }
+
+    /// Checks a token off the loop's thread, and goes on with the request by what it grants.
+    func check(
+        _ token: String, _ request: consuming Request, isPublish: Bool = false,
+        then serve: @escaping @Sendable (Service, consuming Request, Grant) -> Void
+    ) {
+        guard access.beginCheck() else {
+            refuse(.tooManyChecks, request)
+            return
+        }
+        let parked = request.park()
+        let service = self
+        Task {
+            let outcome = await service.access.check(token)
+            parked.resume { request in
+                service.access.endCheck()
+                switch outcome {
+                case .success(let grant): serve(service, request, grant)
+                case .failure(let problem):
+                    if isPublish { service.refusals.count(problem.kind) }
+                    service.refuse(problem, request)
+                }
+            }
+        }
+    }
+
+    /// Readers have gone. On a loop's thread.
+    func readersGone(_ leases: [Lease]) {
+        access.admissions.forget(leases)
     }
 
     /// The last connection of a drain has gone. On a loop's thread.

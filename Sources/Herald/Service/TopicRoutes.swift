@@ -2,18 +2,14 @@ import HeraldCore
 
 extension Service {
     /// `GET /v1/topics`: states of topics, by name. The server's own are told to who asks for them by prefix.
-    func listTopics(_ request: consuming Request) {
+    func listTopics(_ request: consuming Request, as grant: Grant) {
         let answer: Response
         do throws(Problem) {
             let query = try Self.pairs(of: request)
             let parameters = try Parameters(query, known: ["prefix", "limit", "after"])
             let limit = try parameters.number("limit", in: 1...1000, unit: " of topics") ?? 100
             let prefix = parameters["prefix"] ?? ""
-            // One more than is told, to know whether a topic of publishers follows.
-            var page = hub.log.states(prefix: prefix, after: parameters["after"] ?? "", limit: limit + 1)
-            if !prefix.hasPrefix("~") { page.topics.removeAll { $0.topic.hasPrefix("~") } }
-            page.hasMore = page.topics.count > limit
-            page.topics.removeLast(max(0, page.topics.count - limit))
+            let page = topics(prefix: prefix, after: parameters["after"] ?? "", limit: limit, as: grant)
             answer = TopicText.response(page)
         } catch {
             refuse(error, request)
@@ -22,11 +18,26 @@ extension Service {
         request.answer(answer)
     }
 
+    /// A page of the topics that may be seen: those that may be subscribed to.
+    private func topics(prefix: String, after: String, limit: Int, as grant: Grant) -> TopicPage {
+        guard !access.isOn || !grant.subscribe.isEmpty else { return TopicPage() }
+        // One more than is told, to know whether a topic of publishers follows.
+        var page = hub.log.states(
+            prefix: prefix, after: after, matching: access.isOn ? grant.subscribe.filters : [], limit: limit + 1)
+        if !prefix.hasPrefix("~") { page.topics.removeAll { $0.topic.hasPrefix("~") } }
+        page.hasMore = page.topics.count > limit
+        page.topics.removeLast(max(0, page.topics.count - limit))
+        return page
+    }
+
     /// `GET /v1/topics/{topic}`: the state of one topic.
-    func tellTopic(_ request: consuming Request, from offset: Int) {
+    func tellTopic(_ request: consuming Request, from offset: Int, as grant: Grant) {
         let answer: Response
         do throws(Problem) {
             let topic = try Self.topic(in: request, from: offset)
+            guard !access.isOn || grant.subscribe.allows(topic: topic) else {
+                throw Problem(grant, mayNot: "see \(EscapedText.quoted(topic.text, limit: 80))")
+            }
             guard let state = hub.log.state(of: topic) else { throw Self.unknown(topic) }
             answer = TopicText.response(state)
         } catch {
@@ -37,11 +48,14 @@ extension Service {
     }
 
     /// `DELETE /v1/topics/{topic}`: lets go of all that the topic keeps; readers behind are told of a gap.
-    func purgeTopic(_ request: consuming Request, from offset: Int) {
+    func purgeTopic(_ request: consuming Request, from offset: Int, as grant: Grant) {
         do throws(Problem) {
             let topic = try Self.topic(in: request, from: offset)
             guard !request.path.dropFirst(offset).hasPrefix("~") else {
                 throw Problem(.badTopic, "\(EscapedText.quoted(topic.text, limit: 80)) is the server's own")
+            }
+            guard grant.manage.allows(topic: topic) else {
+                throw Problem(grant, mayNot: "purge \(EscapedText.quoted(topic.text, limit: 80)); that needs manage")
             }
             guard hub.log.purge(topic) else { throw Self.unknown(topic) }
         } catch {

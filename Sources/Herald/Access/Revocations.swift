@@ -1,0 +1,92 @@
+import HeraldCore
+import Synchronization
+
+/// Tokens that must not be accepted though their signature is good: single ones by `jti`, and all that a subject was
+/// given up to some second. Any thread.
+///
+/// Each is kept until no token that it covers can be alive any more. Bounded by number.
+final class Revocations: Sendable {
+    /// What is revoked.
+    enum Target: Sendable, Hashable {
+        /// The token of a `jti`.
+        case token(String)
+        /// All that a subject was given until now.
+        case subject(String)
+    }
+
+    /// One revocation.
+    struct Entry: Sendable, Hashable {
+        /// What is revoked.
+        let target: Target
+        /// A subject's tokens made in this second or before are revoked; of tokens without `iat`, all.
+        let issuedUntil: Int64
+        /// The second from which on it need not be known any more.
+        let keptUntil: Int64
+    }
+
+    private struct Table {
+        var entries: [Target: Entry] = [:]
+        var swept = Int64.min
+    }
+
+    private let table = Mutex(Table())
+    private let count = Atomic<Int>(0)
+    private let limit: Int
+
+    /// Makes an empty list of at most `limit` revocations.
+    init(limit: Int) {
+        self.limit = limit
+    }
+
+    /// Whether a grant is revoked.
+    func covers(_ grant: Grant) -> Bool {
+        // Mostly nothing is revoked, and nobody waits to find that out.
+        guard count.load(ordering: .acquiring) > 0 else { return false }
+        return table.withLock { Self.covers(grant, in: $0.entries) }
+    }
+
+    private static func covers(_ grant: Grant, in entries: [Target: Entry]) -> Bool {
+        if let tokenID = grant.tokenID, entries[.token(tokenID)] != nil { return true }
+        guard let subject = grant.subject, let entry = entries[.subject(subject)] else { return false }
+        return grant.issuedAt.map { $0 <= entry.issuedUntil } ?? true
+    }
+
+    /// Whether one more can be added.
+    func hasRoom(for target: Target, at now: Int64) -> Bool {
+        table.withLock { table in
+            if table.entries.count >= limit { Self.sweep(&table, at: now) }
+            return table.entries[target] != nil || table.entries.count < limit
+        }
+    }
+
+    /// Adds one, in place of an earlier one of the same target. False: there are as many as there may be.
+    func add(_ entry: Entry, at now: Int64) -> Bool {
+        table.withLock { table in
+            if table.entries[entry.target] == nil, table.entries.count >= limit { Self.sweep(&table, at: now) }
+            guard table.entries[entry.target] != nil || table.entries.count < limit else { return false }
+            table.entries[entry.target] = entry
+            count.store(table.entries.count, ordering: .releasing)
+            return true
+        }
+    }
+
+    /// Forgets those that need not be known any more; at most once a second.
+    func sweep(at now: Int64) {
+        guard count.load(ordering: .acquiring) > 0 else { return }
+        table.withLock { table in
+            guard now > table.swept else { return }
+            Self.sweep(&table, at: now)
+            count.store(table.entries.count, ordering: .releasing)
+        }
+    }
+
+    private static func sweep(_ table: inout Table, at now: Int64) {
+        table.swept = now
+        table.entries = table.entries.filter { $0.value.keptUntil > now }
+    }
+
+    /// Those that are known, by no order.
+    var entries: [Entry] {
+        table.withLock { Array($0.entries.values) }
+    }
+}
