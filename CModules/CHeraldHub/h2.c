@@ -47,6 +47,7 @@ static void drop_head(hr__h2 *h2) {
             hr_buf_fini(&h2->head->pseudo[i]);
         }
         hr_buf_fini(&h2->head->lines);
+        hr_buf_fini(&h2->head->cookie);
         free(h2->head);
         h2->head = NULL;
     }
@@ -90,6 +91,12 @@ static hr_buf *pseudo_of(hr__h2_head *head, const uint8_t *name, size_t len) {
     return NULL;
 }
 
+/* RFC 9113 §8.2.3: a cookie may come in pieces, one a field, and is one field in HTTP/1.1. */
+static hr_status append_cookie(hr__h2_head *head, hr_slice piece) {
+    const hr_slice parts[] = {head->cookie.len > 0 ? HR_LIT("; ") : HR_LIT(""), piece};
+    return HR_BUF_APPEND_ALL(&head->cookie, parts);
+}
+
 /* Keeps a field. What goes beyond the bound on heads is counted and not kept: the parser refuses the
  * head for its length. */
 static int on_header(nghttp2_session *frames, const nghttp2_frame *frame, const uint8_t *name,
@@ -118,6 +125,9 @@ static int on_header(nghttp2_session *frames, const nghttp2_frame *frame, const 
     head->has_length = head->has_length || is_name(name, name_len, HR_LIT("content-length"));
     if (head->has_authority && is_name(name, name_len, HR_LIT("host"))) {
         return 0; /* RFC 9113 §8.3.1: the authority stands for it */
+    }
+    if (is_name(name, name_len, HR_LIT("cookie"))) {
+        return append_cookie(head, text) == HR_OK ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     const hr_slice parts[] = {{(const char *)name, name_len}, HR_LIT(": "), text, HR_LIT("\r\n")};
     return HR_BUF_APPEND_ALL(&head->lines, parts) == HR_OK ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;

@@ -28,8 +28,9 @@ typedef enum hr__h2_pseudo {
 
 typedef struct hr__h2_head {
     hr_buf pseudo[HR__H2_PSEUDO_COUNT];
-    hr_buf lines; /* name: value CRLF */
-    size_t len;   /* of all names and values */
+    hr_buf lines;  /* name: value CRLF */
+    hr_buf cookie; /* the pieces of it, joined */
+    size_t len;    /* of all names and values */
     bool has_length;
     bool has_authority;
 } hr__h2_head;

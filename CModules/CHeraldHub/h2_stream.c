@@ -75,6 +75,7 @@ static hr_status append_head(hr__h2_stream *stream, hr__h2_head *head, bool ends
     hr_slice path = hr_buf_slice(&head->pseudo[HR__H2_PATH]);
     hr_slice authority = hr_buf_slice(&head->pseudo[HR__H2_AUTHORITY]);
     hr_slice protocol = hr_buf_slice(&head->pseudo[HR__H2_PROTOCOL]);
+    hr_slice cookie = hr_buf_slice(&head->cookie);
     bool is_good = is_visible(method) && is_visible(path) && is_visible(authority);
     stream->is_tunnel = hr_slice_equal(protocol, HR_LIT("websocket"));
     stream->is_chunked = !ends && !stream->is_tunnel && !head->has_length;
@@ -89,7 +90,9 @@ static hr_status append_head(hr__h2_stream *stream, hr__h2_head *head, bool ends
         stream->is_tunnel ? HR_LIT("Connection: Upgrade\r\nUpgrade: websocket\r\n") : HR_LIT(""),
         stream->is_chunked ? HR_LIT("Transfer-Encoding: chunked\r\n") : HR_LIT(""),
         hr_buf_slice(&head->lines),
-        HR_LIT("\r\n"),
+        cookie.len > 0 ? HR_LIT("Cookie: ") : HR_LIT(""),
+        cookie,
+        cookie.len > 0 ? HR_LIT("\r\n\r\n") : HR_LIT("\r\n"),
     };
     return HR_BUF_APPEND_ALL(&stream->input, parts);
 }

@@ -235,6 +235,9 @@ static const hr_slice known_names[HR_NAME_COUNT] = {
     [HR_NAME_CE_SOURCE] = {"ce-source", 9},
     [HR_NAME_CE_SPECVERSION] = {"ce-specversion", 14},
     [HR_NAME_CE_TYPE] = {"ce-type", 7},
+    [HR_NAME_AUTHORIZATION] = {"Authorization", 13},
+    [HR_NAME_COOKIE] = {"Cookie", 6},
+    [HR_NAME_ORIGIN] = {"Origin", 6},
 };
 
 static void note_name(hr_http1 *http, uint32_t index) {

@@ -189,6 +189,12 @@ public enum HeaderName: Sendable, Hashable {
     case cloudEventSpecVersion
     /// `ce-type`
     case cloudEventType
+    /// `Authorization`
+    case authorization
+    /// `Cookie`; of HTTP/2 all of its pieces, joined
+    case cookie
+    /// `Origin`
+    case origin
 
     fileprivate var core: hr_http_name {
         switch self {
@@ -203,6 +209,9 @@ public enum HeaderName: Sendable, Hashable {
         case .cloudEventSource: .HR_NAME_CE_SOURCE
         case .cloudEventSpecVersion: .HR_NAME_CE_SPECVERSION
         case .cloudEventType: .HR_NAME_CE_TYPE
+        case .authorization: .HR_NAME_AUTHORIZATION
+        case .cookie: .HR_NAME_COOKIE
+        case .origin: .HR_NAME_ORIGIN
         }
     }
 }

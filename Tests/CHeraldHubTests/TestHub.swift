@@ -169,6 +169,12 @@ final class TestHub: @unchecked Sendable {
             kept.withLock { $0.append(UInt(bitPattern: request)) }
             return
         }
+        if path == "/cookie" {
+            var cookie = hr_slice()
+            let isThere = hr_request_header(request, .HR_NAME_COOKIE, &cookie)
+            hr_request_answer(&request, isThere ? 200 : 404, nil, 0, cookie)
+            return
+        }
         if path.hasSuffix("/drop") {
             hr_request_drop(&request)
             return

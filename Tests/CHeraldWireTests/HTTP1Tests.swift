@@ -78,10 +78,12 @@ struct HTTP1RequestTests {
         #expect(unsafe hr_http1_new(&limits, &http) == .ok)
         defer { unsafe hr_http1_free(&http) }
         let bytes = head(
-            "GET / HTTP/1.1", "CE-Id: 1", "Host: a", "accept: b", "ACCEPT: c", "Content-Typ: d", "If-None-Match: e")
+            "GET / HTTP/1.1", "CE-Id: 1", "Host: a", "accept: b", "ACCEPT: c", "Content-Typ: d", "If-None-Match: e",
+            "origin: https://f", "Cookie: g=1; h=2", "authorization: Bearer i")
         let known: [(hr_http_name, String?)] = [
             (.HR_NAME_ACCEPT, "b"), (.HR_NAME_IF_NONE_MATCH, "e"), (.HR_NAME_CE_ID, "1"), (.HR_NAME_CONTENT_TYPE, nil),
-            (.HR_NAME_CE_TYPE, nil), (.HR_NAME_HERALD_TYPE, nil),
+            (.HR_NAME_CE_TYPE, nil), (.HR_NAME_HERALD_TYPE, nil), (.HR_NAME_ORIGIN, "https://f"),
+            (.HR_NAME_COOKIE, "g=1; h=2"), (.HR_NAME_AUTHORIZATION, "Bearer i"),
         ]
         for _ in 0..<2 {
             var used = 0

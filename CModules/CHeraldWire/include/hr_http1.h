@@ -46,9 +46,12 @@ typedef enum HR_CLOSED_ENUM hr_http_name {
     HR_NAME_CE_SOURCE,
     HR_NAME_CE_SPECVERSION,
     HR_NAME_CE_TYPE,
+    HR_NAME_AUTHORIZATION,
+    HR_NAME_COOKIE,
+    HR_NAME_ORIGIN,
 } hr_http_name;
 
-#define HR_NAME_COUNT (HR_NAME_CE_TYPE + 1)
+#define HR_NAME_COUNT (HR_NAME_ORIGIN + 1)
 
 /* Why a request is refused; each maps to one status and problem type. */
 typedef enum HR_CLOSED_ENUM hr_http_fault {
