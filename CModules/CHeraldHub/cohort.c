@@ -22,10 +22,10 @@ hr_status hr__cohort_key(hr_buf *out, const hr_reader *reader, hr__answer_style 
         (char)(is_poll && style.keep_alive),
         (char)(is_poll ? style.coding : 0),
     };
-    uint32_t max = is_poll ? reader->poll_max : 0;
+    uint32_t numbers[] = {is_poll ? reader->poll_max : 0, is_poll ? style.headers : 0};
     hr_status status = hr_buf_append(out, kind, sizeof kind);
     if (status == HR_OK) {
-        status = hr_buf_append(out, &max, sizeof max);
+        status = hr_buf_append(out, numbers, sizeof numbers);
     }
     for (size_t i = 0; status == HR_OK && i < count; i++) {
         status = hr_buf_append_slice(out, sorted[i]);

@@ -225,6 +225,11 @@ bool hr__h2_is_tunnel(const hr_session *session) {
            HR_CONTAINER_OF(session, const hr__h2_stream, session)->is_tunnel;
 }
 
+bool hr__h2_is_secure(const hr_session *session) {
+    const hr__h2 *h2 = HR_CONTAINER_OF(session, const hr__h2_stream, session)->h2;
+    return h2 != NULL && h2->parent->conn.kind == HR_CONN_TLS;
+}
+
 /* The answer. ---------------------------------------------------------------------------------- */
 
 /* Fields of an answer as nghttp2 wants them. */

@@ -84,7 +84,12 @@ static hr_status make_head(hr_home *home, hr_buf *out, unsigned status, hr__answ
     return HR_BUF_APPEND_ALL(out, parts);
 }
 
-/* Most answers of a second begin alike. */
+static hr_slice header_block(const hr_home *home, hr__answer_style style) {
+    const hr_hub_config *config = &home->hub->config;
+    return config->header_block_count == 0 ? HR_LIT("") : config->header_blocks[style.headers];
+}
+
+/* Most answers of a second begin alike, but for the header block. */
 hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style) {
     HR_ASSERT(status >= 100 && status <= 599);
     hr__count_status(home, status);
@@ -102,7 +107,22 @@ hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer
         head->style = style;
         head->date_s = home->date_s;
     }
-    return hr_buf_append_slice(out, hr_buf_slice(&head->text));
+    const hr_slice parts[] = {hr_buf_slice(&head->text), header_block(home, style)};
+    return HR_BUF_APPEND_ALL(out, parts);
+}
+
+hr_status hr__fault_append(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style,
+                           hr_slice body) {
+    char digits[20];
+    const hr_slice parts[] = {HR_LIT("Content-Type: application/problem+json\r\n"),
+                              status == 503 ? HR_LIT("Retry-After: 5\r\n") : HR_LIT(""),
+                              home->hub->config.fault_headers,
+                              HR_LIT("Content-Length: "),
+                              {digits, hr_u64_format(body.len, digits)},
+                              HR_LIT("\r\n\r\n"),
+                              style.head_only ? HR_LIT("") : body};
+    hr_status result = hr__head_begin(home, out, status, style);
+    return result == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : result;
 }
 
 /* Answers what cannot be handed to the handler, and ends the connection: after a fault of the
@@ -117,15 +137,7 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
         &home->body, "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}",
         slug, title, status, detail);
     if (result == HR_OK) {
-        result = hr__head_begin(home, &home->out, status, style);
-    }
-    if (result == HR_OK) {
-        result = hr_buf_appendf(
-            &home->out, "Content-Type: application/problem+json\r\n%sContent-Length: %zu\r\n\r\n",
-            status == 503 ? "Retry-After: 5\r\n" : "", home->body.len);
-    }
-    if (result == HR_OK) {
-        result = hr_buf_append(&home->out, home->body.data, home->body.len);
+        result = hr__fault_append(home, &home->out, status, style, hr_buf_slice(&home->body));
     }
     if (result == HR_OK) {
         hr_conn_write(&session->conn, home->out.data, home->out.len);
@@ -199,9 +211,8 @@ static hr_request *take_request(hr_home *home) {
 
 /* The framing is sound, so the connection goes on. */
 static void refuse_target(hr_request *request) {
-    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
     hr__count(&request->home->stats.faults[HR_FAULT_REQUEST_LINE], 1);
-    hr_request_answer(&request, 400, &type, 1,
+    hr__request_fault(&request, 400,
                       HR_LIT("{\"type\":\"/problems/bad-request\",\"title\":\"Bad Request\","
                              "\"status\":400,\"detail\":\"the request target has a malformed "
                              "escape, a NUL byte or a fragment\"}"));

@@ -22,7 +22,35 @@ static void free_hub(hr_hub *hub) {
     }
     HR_MAGIC_CLEAR(hub);
     hr_buf_fini(&hub->server_name);
+    hr_buf_fini(&hub->header_text);
+    free(hub->header_blocks);
     free(hub);
+}
+
+/* Copies the texts of config that heads are made of. On failure the hub has part of them. */
+static hr_status copy_headers(hr_hub *hub, const hr_hub_config *config) {
+    size_t count = config->header_block_count;
+    HR_ASSERT(count <= HR_HEADER_BLOCKS_MAX);
+    hr_status status = hr_buf_append_slice(&hub->server_name, config->server_name);
+    hub->config.server_name = hr_buf_slice(&hub->server_name);
+    for (size_t i = 0; status == HR_OK && i < count; i++) {
+        status = hr_buf_append_slice(&hub->header_text, config->header_blocks[i]);
+    }
+    if (status == HR_OK) {
+        status = hr_buf_append_slice(&hub->header_text, config->fault_headers);
+    }
+    hub->header_blocks = calloc(count + 1, sizeof(hr_slice));
+    hub->config.header_blocks = hub->header_blocks;
+    if (status != HR_OK || hub->header_blocks == NULL) {
+        return HR_ENOMEM;
+    }
+    const char *at = hub->header_text.data;
+    for (size_t i = 0; i < count; i++) {
+        hub->header_blocks[i] = (hr_slice){at, config->header_blocks[i].len};
+        at = at == NULL ? NULL : at + config->header_blocks[i].len;
+    }
+    hub->config.fault_headers = (hr_slice){at, config->fault_headers.len};
+    return HR_OK;
 }
 
 hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler, hr_log *log,
@@ -40,8 +68,7 @@ hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
                                          .header_count_max = 100,
                                          .target_len_max = config->head_len_max / 2,
                                          .body_len_max = config->body_len_max};
-    hr_status status = hr_buf_append_slice(&hub->server_name, config->server_name);
-    hub->config.server_name = hr_buf_slice(&hub->server_name);
+    hr_status status = copy_headers(hub, config);
     while (status == HR_OK && hub->home_count < config->loop_count) {
         status = hr__home_new(hub, hub->home_count, &hub->homes[hub->home_count]);
         if (status == HR_OK) {

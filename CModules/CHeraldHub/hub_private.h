@@ -45,7 +45,8 @@ typedef struct hr__answer_style {
     bool http10;
     bool keep_alive;
     bool head_only;
-    uint8_t coding; /* hr_coding: what the client takes */
+    uint8_t coding;   /* hr_coding: what the client takes */
+    uint16_t headers; /* which of the hub's header blocks */
 } hr__answer_style;
 
 /* How long an answer's parts are. */
@@ -245,6 +246,8 @@ struct hr_hub {
     hr_hub_handler handler;
     hr_log *log;
     hr_buf server_name;
+    hr_buf header_text; /* the header blocks, one behind the other, then the fault headers */
+    hr_slice *header_blocks;
     hr_http1_limits http_limits;
     hr_home *homes[HR_LOOP_COUNT_MAX];
     unsigned home_count;
@@ -401,14 +404,19 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
                      const char *detail);
 /* The Date header's value; home->date_s tells it from others. */
 hr_slice hr__date(hr_home *home);
-/* Appends status line and the headers every answer has. */
+/* Appends status line, the headers every answer has, and style's header block. */
 HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status,
                                        hr__answer_style style);
 const char *hr__status_phrase(unsigned status);
+/* Appends an answer that the core makes by itself: a problem, as JSON. */
+HR_MUST_CHECK hr_status hr__fault_append(hr_home *home, hr_buf *out, unsigned status,
+                                         hr__answer_style style, hr_slice body);
 /* The request in hand has been answered: go on with the next, or end. */
 void hr__http_done(hr_session *session);
 
 /* h2.c: a session that is a connection of HTTP/2. */
+/* Whether the connection that carries session, a stream, is one of TLS. */
+bool hr__h2_is_secure(const hr_session *session);
 /* Turns a session that has just begun into one; on failure it has been closed. */
 hr_status hr__h2_begin(hr_session *session);
 /* The same after the client's preface has been read. */
@@ -427,6 +435,8 @@ void hr__h2_flush_dirty(hr_home *home);
 
 /* request.c */
 void hr__request_end(hr_request **request);
+/* Answers an HTTP request with such a problem. */
+void hr__request_fault(hr_request **request, unsigned status, hr_slice body);
 
 /* session.c */
 /* tls: NULL without. */

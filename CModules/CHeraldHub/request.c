@@ -32,6 +32,17 @@ hr_slice hr_request_query(const hr_request *request) { return checked(request)->
 bool hr_request_header(const hr_request *request, hr_http_name name, hr_slice *value) {
     return hr_http1_known(http_of(request), name, value);
 }
+bool hr_request_find_header(const hr_request *request, hr_slice name, hr_slice *value) {
+    return hr_http1_header(http_of(request), name, value);
+}
+bool hr_request_is_secure(const hr_request *request) {
+    const hr_session *session = checked(request)->session;
+    if (session == NULL) {
+        return false;
+    }
+    return session->conn.kind == HR_CONN_STREAM ? hr__h2_is_secure(session)
+                                                : session->conn.kind == HR_CONN_TLS;
+}
 hr_slice hr_request_body(const hr_request *request) { return hr_http1_body(http_of(request)); }
 bool hr_request_wants_upgrade(const hr_request *request) {
     const hr_http1 *http = http_of(request);
@@ -41,6 +52,14 @@ bool hr_request_wants_upgrade(const hr_request *request) {
 const hr_command *hr_request_command(const hr_request *request) {
     HR_ASSERT(checked(request)->kind == HR_REQUEST_COMMAND);
     return &request->command;
+}
+
+void hr_request_set_headers(hr_request *request, size_t index) {
+    HR_ASSERT(checked(request)->kind == HR_REQUEST_HTTP);
+    HR_ASSERT(index < request->home->hub->config.header_block_count);
+    if (request->session != NULL) {
+        request->session->style.headers = (uint16_t)index;
+    }
 }
 
 /* Ends the request's own life; its session goes on. */
@@ -121,13 +140,23 @@ static void answer_with_out(hr_request **handle, hr_status status) {
     hr__http_done(session);
 }
 
+void hr__request_fault(hr_request **handle, unsigned status, hr_slice body) {
+    hr_session *session = (*handle)->session;
+    if (session == NULL) {
+        hr__request_end(handle);
+        return;
+    }
+    hr_buf *out = &session->home->out;
+    out->len = 0;
+    answer_with_out(handle, hr__fault_append(session->home, out, status, session->style, body));
+}
+
 /* RFC 8441 §5: success would say that the stream is a WebSocket now. In HTTP/1.1 a request to upgrade
  * may be passed over, here it may not. */
 static void refuse_tunnel(hr_request **handle) {
-    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
     hr_slice body = HR_LIT("{\"type\":\"/problems/not-implemented\",\"title\":\"Not Implemented\","
                            "\"status\":501,\"detail\":\"there is no WebSocket here\"}");
-    answer_with_out(handle, build_answer((*handle)->session, 501, &type, 1, body));
+    hr__request_fault(handle, 501, body);
 }
 
 void hr_request_answer(hr_request **handle, unsigned status, const hr_header *headers,
@@ -175,8 +204,7 @@ void hr_request_drop(hr_request **handle) {
                           500, HR_LIT("the command was not handled"));
         return;
     }
-    hr_header type = {HR_LIT("Content-Type"), HR_LIT("application/problem+json")};
-    hr_request_answer(handle, 500, &type, 1,
+    hr__request_fault(handle, 500,
                       HR_LIT("{\"type\":\"/problems/internal\",\"title\":\"Internal Server Error\","
                              "\"status\":500,\"detail\":\"the request was not handled\"}"));
 }

@@ -42,13 +42,25 @@ public struct HubConfiguration: Sendable {
     public var compresses = true
     /// What the `Server` header says.
     public var serverName = "herald"
+    /// Header lines, each with its line break, one of which answers can be given: ``Request/setHeaders(_:)``. Until then
+    /// it is the first. At most ``headerBlockCountMax``.
+    public var headerBlocks: [String] = []
+    /// The same for problems that the core answers by itself.
+    public var faultHeaders = ""
+
+    /// The most blocks of header lines a hub can have.
+    public static let headerBlockCountMax = Int(HR_HEADER_BLOCKS_MAX)
 
     /// Makes a configuration of defaults.
     public init() {}
 
     /// Calls `body` with the configuration as C has it, which is good until it returns.
     func withCore<Result>(_ body: (inout hr_hub_config) -> Result) -> Result {
-        unsafe serverName.withSlice { name in
+        precondition(headerBlocks.count <= Self.headerBlockCountMax, "more header blocks than can be told apart")
+        var texts = SliceArena()
+        for text in [serverName, faultHeaders] + headerBlocks { texts.append(text) }
+        return unsafe texts.withSlices { texts in
+            let blocks = unsafe UnsafeBufferPointer(rebasing: texts.dropFirst(2))
             var core = unsafe hr_hub_config(
                 loop_count: UInt32(clamping: min(max(loopCount, 1), Self.loopCountMax)),
                 connection_count_max: connectionCount, head_len_max: headLength, body_len_max: bodyLength,
@@ -57,7 +69,8 @@ public struct HubConfiguration: Sendable {
                 heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
                 uses_io_uring: usesIOUring, handshakes_per_turn: max(handshakesPerTurn, 1),
                 h2_streams_max: http2Streams, h2_allowance: http2Allowance, compresses: compresses,
-                server_name: name)
+                server_name: texts[0], header_blocks: blocks.baseAddress, header_block_count: blocks.count,
+                fault_headers: texts[1])
             return unsafe body(&core)
         }
     }

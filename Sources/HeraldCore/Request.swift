@@ -78,6 +78,23 @@ public struct Request: ~Copyable {
         return unsafe Bytes(value, of: self)
     }
 
+    /// The first header of any name, by looking at all of them. Precondition: an HTTP request.
+    @_lifetime(borrow self)
+    public func header(named name: StaticString) -> Bytes? {
+        var value = unsafe hr_slice()
+        guard unsafe hr_request_find_header(handle, hr_slice(name), &value) else { return nil }
+        return unsafe Bytes(value, of: self)
+    }
+
+    /// Whether it came by TLS. Precondition: an HTTP request.
+    public var isSecure: Bool { unsafe hr_request_is_secure(handle) }
+
+    /// Has the head of its answer, whatever that will be, hold one of ``HubConfiguration/headerBlocks``. Precondition: an
+    /// HTTP request, and there is such a block.
+    public func setHeaders(_ index: Int) {
+        unsafe hr_request_set_headers(handle, index)
+    }
+
     /// Whether it asks to become a WebSocket. Precondition: an HTTP request.
     public var wantsWebSocket: Bool { unsafe hr_request_wants_upgrade(handle) }
 
@@ -232,6 +249,12 @@ public struct Response: Sendable {
         public let name: String
         /// Its value, without line breaks.
         public let value: String
+
+        /// Makes a header.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// The status code.

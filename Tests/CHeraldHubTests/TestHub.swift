@@ -37,6 +37,8 @@ final class TestHub: @unchecked Sendable {
         var heartbeat: UInt32 = 25_000
         var requestTimeout: UInt32 = 10_000
         var drainTimeout: UInt32 = 500
+        /// Whether there are header blocks, of which a request's `Block` header chooses one by its number.
+        var hasBlocks = false
     }
 
     init(_ options: Options = Options()) throws {
@@ -78,6 +80,8 @@ final class TestHub: @unchecked Sendable {
         config.h2_streams_max = options.streams
         config.h2_allowance = options.allowance
         config.server_name = slice("test")
+        config.fault_headers = slice("X-Fault: yes\r\n")
+        let blocks = [slice("X-Block: none\r\n"), slice("X-Block: one\r\nX-More: 1\r\n"), slice("X-Block: two\r\n")]
         var handler = hr_hub_handler()
         handler.context = Unmanaged.passUnretained(self).toOpaque()
         handler.on_request = { request, context in TestHub.from(context).handle(request) }
@@ -86,7 +90,11 @@ final class TestHub: @unchecked Sendable {
             TestHub.from(context).gone.withLock { $0 += contexts.map { UInt(bitPattern: $0) } }
         }
         handler.on_drained = { context in TestHub.from(context).drained.store(true, ordering: .releasing) }
-        try check(hr_hub_new(&config, &handler, log, &hub))
+        try blocks.withUnsafeBufferPointer { blocks in
+            config.header_blocks = blocks.baseAddress
+            config.header_block_count = options.hasBlocks ? blocks.count : 0
+            try check(hr_hub_new(&config, &handler, log, &hub))
+        }
         try check(hr_hub_listen(hub, .HR_LISTEN_PLAIN, "127.0.0.1", 0, &port))
         try check(hr_hub_start(hub))
     }
@@ -157,6 +165,10 @@ final class TestHub: @unchecked Sendable {
         }
         let path = text(hr_request_path(request))
         handled.add(1, ordering: .acquiringAndReleasing)
+        var block = hr_slice()
+        if hr_request_find_header(request, slice("block"), &block) {
+            hr_request_set_headers(request, Int(text(block))!)
+        }
         if path == "/gate" {
             gateCount.add(1, ordering: .acquiringAndReleasing)
             gate.wait()

@@ -14,6 +14,8 @@ typedef struct hr_hub hr_hub;
 typedef struct hr_request hr_request;
 typedef struct hr_lease hr_lease;
 
+#define HR_HEADER_BLOCKS_MAX 65535u
+
 typedef struct hr_hub_config {
     unsigned loop_count;           /* 1 to HR_LOOP_COUNT_MAX */
     uint32_t connection_count_max; /* over all loops; one more is answered 503 */
@@ -36,6 +38,11 @@ typedef struct hr_hub_config {
     uint32_t h2_allowance;
     bool compresses;      /* for clients that ask for it */
     hr_slice server_name; /* for the Server header; copied */
+    /* Header lines, each with its CRLF, that heads of answers are given by hr_request_set_headers;
+     * the first until something else is said. Copied. */
+    const hr_slice *header_blocks;
+    size_t header_block_count; /* up to HR_HEADER_BLOCKS_MAX; 0: heads are given none */
+    hr_slice fault_headers;    /* the same for problems that the core answers by itself; copied */
 } hr_hub_config;
 
 /* The one table of callbacks out of the core. Each is called on a loop's thread. */

@@ -26,9 +26,16 @@ hr_slice hr_request_method_text(const hr_request *request);
 hr_slice hr_request_path(const hr_request *request);
 hr_slice hr_request_query(const hr_request *request);
 bool hr_request_header(const hr_request *request, hr_http_name name, hr_slice *value);
+/* The first header of any name (any case), by looking at all. */
+bool hr_request_find_header(const hr_request *request, hr_slice name, hr_slice *value);
 hr_slice hr_request_body(const hr_request *request);
 bool hr_request_wants_upgrade(
     const hr_request *request); /* Connection: upgrade, Upgrade: websocket */
+
+/* Whether it came by TLS. */
+bool hr_request_is_secure(const hr_request *request);
+/* Has the head of its answer, whatever that will be, hold the hub's header block of that index. */
+void hr_request_set_headers(hr_request *request, size_t index);
 
 typedef struct hr_header {
     hr_slice name;
