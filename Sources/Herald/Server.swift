@@ -199,6 +199,7 @@ struct ServerPlan {
         if hub.loopCount < settings.loops {
             warnings.append("loops: \(settings.loops) is more than can be used; there are \(hub.loopCount)")
         }
+        hub.headerBlocks = AnswerHeaders(settings).blocks
         hub.usesIOUring = settings.ioUring
         hub.handshakesPerTurn = UInt32(clamping: settings.tlsHandshakes)
         hub.compresses = settings.compression

@@ -19,6 +19,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "Listening")
     var listening: ListeningOptions
 
+    @OptionGroup(title: "Browsers")
+    var browsers: BrowserOptions
+
     @OptionGroup(title: "TLS")
     var tls: TLSOptions
 
@@ -55,13 +58,14 @@ struct ServeCommand: AsyncParsableCommand {
     /// The values given as flags, by the settings' keys.
     var given: [String: [String]] {
         let groups = [
-            listening.given, tls.given, access.given, compression.given, retention.given, limits.given, times.given,
-            publishing.given, logging.given,
+            listening.given, browsers.given, tls.given, access.given, compression.given, retention.given, limits.given,
+            times.given, publishing.given, logging.given,
         ]
-        var given = [
+        let lists = [
             "rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys,
-            "token-key-file": access.tokenKeyFiles,
-        ].filter { !$0.value.isEmpty }
+            "allowed-origins": browsers.origins, "token-key-file": access.tokenKeyFiles,
+        ]
+        var given = lists.filter { !$0.value.isEmpty }
         for (key, value) in groups.joined() {
             given[key] = value.map { [$0] }
         }
@@ -141,6 +145,18 @@ struct ListeningOptions: ParsableArguments {
             "listen": listen, "loops": loops, "io-uring": ioUring.map { String($0) },
             "allow-anonymous": allowAnonymous.map { String($0) }, "echo-path": echoPath,
         ]
+    }
+}
+
+struct BrowserOptions: ParsableArguments {
+    @Option(name: .customLong("allowed-origins"), help: .setting("allowed-origins"))
+    var origins: [String] = []
+
+    @Flag(inversion: .prefixedNo, help: .setting("allow-credentials"))
+    var allowCredentials: Bool?
+
+    var given: [String: String?] {
+        ["allow-credentials": allowCredentials.map { String($0) }]
     }
 }
 

@@ -109,6 +109,11 @@ def connected(server, receive_buffer=None, alpn=None):
     return trust.wrap_socket(plain, server_hostname=server.host, suppress_ragged_eofs=alpn is not None)
 
 
+def add_field(headers, name, value):
+    """Adds a field of an answer; one that comes again is a list (RFC 9110 §5.3)."""
+    headers[name] = f"{headers[name]}, {value}" if name in headers else value
+
+
 class RawConnection:
     """A socket to the server on which every byte is the test's own; reads HTTP/1 answers. To a server's secure side
     it speaks TLS; is_cut then says that the server's end came without a close_notify."""
@@ -192,7 +197,7 @@ class RawConnection:
         headers = {}
         for line in filter(None, lines[1:]):
             name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+            add_field(headers, name.lower(), value.strip())
         return Response(version, int(status), reason.strip(), headers)
 
     def read_response(self, head=False, stream=False):

@@ -8,7 +8,7 @@ import h2.events
 import h2.settings
 
 from frames import Stream
-from helpers import CLOSE, PING, PONG, TEXT, Closed, connected, frame
+from helpers import CLOSE, PING, PONG, TEXT, Closed, add_field, connected, frame
 
 Codes = h2.settings.SettingCodes
 
@@ -119,7 +119,8 @@ class Client:
         answer = self.answers.get(getattr(event, "stream_id", None))
         match event:
             case h2.events.ResponseReceived():
-                answer.headers = dict(event.headers)
+                for name, value in event.headers:
+                    add_field(answer.headers, name, value)
             case h2.events.InformationalResponseReceived():
                 answer.interim.append(int(dict(event.headers)[":status"]))
             case h2.events.DataReceived():

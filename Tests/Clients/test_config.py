@@ -89,6 +89,8 @@ DEFAULTS = {
     "token-jwks-refresh": "5m",
     "token-leeway": "0s",
     "token-cache": 10000,
+    "allowed-origins": [],
+    "allow-credentials": False,
 }
 
 

@@ -55,6 +55,7 @@ private let samples: [String: [String]] = [
     "token-secret-file": ["/secret"], "token-key-file": ["/a.pem", "/b.json"], "token-jwks": ["https://a.test/keys"],
     "token-jwks-refresh": ["70s"], "token-leeway": ["7s"], "token-issuer": ["us"], "token-audience": ["them"],
     "token-cache": ["7"], "api-key-file": ["/keys.yaml"],
+    "allowed-origins": ["https://app.example", "null"], "allow-credentials": ["true"],
 ]
 
 private let everyKey = SettingDescriptor.all.map(\.key)

@@ -91,8 +91,15 @@ public struct SettingDescriptor: Sendable {
     private static func files(
         _ key: String, _ property: WritableKeyPath<ServerSettings, [String]> & Sendable, _ summary: String
     ) -> SettingDescriptor {
-        let kind = SettingKind<String>.file
-        return SettingDescriptor(
+        many(key, property, .file, summary)
+    }
+
+    /// A setting of any number of values.
+    private static func many<Value>(
+        _ key: String, _ property: WritableKeyPath<ServerSettings, [Value]> & Sendable, _ kind: SettingKind<Value>,
+        _ summary: String
+    ) -> SettingDescriptor {
+        SettingDescriptor(
             key: key, flag: key, shape: .texts, summary: summary, accepted: kind.accepted,
             placeholder: kind.placeholder, defaultText: "none",
             read: { texts, settings, _ in
@@ -100,7 +107,7 @@ public struct SettingDescriptor: Sendable {
                 return texts.filter { kind.read($0) == nil }
                     .map { SettingMistake.refusal(of: $0, accepted: kind.accepted) }
             },
-            write: { settings in settings[keyPath: property] })
+            write: { settings in settings[keyPath: property].compactMap(kind.write) })
     }
 
     /// The retention rules, which can be mappings in the file.
@@ -125,7 +132,7 @@ public struct SettingDescriptor: Sendable {
 extension SettingDescriptor {
     /// All settings, in the order in which they are explained and printed.
     public static let all: [SettingDescriptor] =
-        listening + tls + access + compression + retention + limits + times + publishing + logging
+        listening + browsers + tls + access + compression + retention + limits + times + publishing + logging
 
     private static let day: Duration = .seconds(86_400)
 
@@ -143,6 +150,15 @@ extension SettingDescriptor {
         one(
             "echo-path", \.echoPath, SettingKind.unusedPath.optional,
             "Path that echoes WebSocket messages, for conformance suites"),
+    ]
+
+    private static let browsers: [SettingDescriptor] = [
+        many(
+            "allowed-origins", \.allowedOrigins, .origin,
+            "Origin whose pages may use the API, besides the server's own; * for all pages"),
+        one(
+            "allow-credentials", \.allowCredentials, .truth,
+            "Let pages of allowed-origins send cookies and client certificates"),
     ]
 
     private static let tls: [SettingDescriptor] = [

@@ -97,6 +97,18 @@ extension SettingKind where Value == ListenAddress {
     }
 }
 
+extension SettingKind where Value == AllowedOrigin {
+    /// Pages of a browser.
+    static var origin: Self {
+        Self(
+            accepted: "an origin as browsers tell it, such as https://app.example or http://localhost:5173: scheme, "
+                + "host and port, nothing behind; or \"null\", or \"*\" for all",
+            placeholder: "origin",
+            read: { AllowedOrigin($0) },
+            write: { $0.description })
+    }
+}
+
 extension SettingKind where Value == String {
     /// A file's path.
     static var file: Self {

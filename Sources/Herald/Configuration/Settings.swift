@@ -24,6 +24,14 @@ public struct ServerSettings: Sendable, Equatable {
     /// The path that answers WebSocket messages with themselves, for conformance suites. Default none.
     public var echoPath: String?
 
+    // MARK: Browsers
+
+    /// The origins whose pages may use the API, besides the server's own. Default none, at most 1,000.
+    public var allowedOrigins: [AllowedOrigin] = []
+
+    /// Whether such pages may send cookies and client certificates. Default false.
+    public var allowCredentials = false
+
     // MARK: TLS
 
     /// The address to serve HTTPS on; port 0 lets the system choose. Default none.

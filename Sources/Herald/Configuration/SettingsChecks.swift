@@ -26,6 +26,11 @@ struct SettingsChecks {
         if refused.isDisjoint(with: ["tls-listen", "tls-certificate", "tls-key"]), let reason = unusableTLS {
             mistakes.append(SettingMistake(key: "tls-listen", origin: loaded.origin(of: "tls-listen"), reason: reason))
         }
+        if refused.isDisjoint(with: ["allowed-origins", "allow-credentials"]) {
+            mistakes += unusableOrigins.map { key, reason in
+                SettingMistake(key: key, origin: loaded.origin(of: key), reason: reason)
+            }
+        }
         if !refused.contains("rules") {
             let origin = loaded.origin(of: "rules")
             mistakes += unreachableRules.map { SettingMistake(key: "rules", origin: origin, reason: $0) }
@@ -60,6 +65,7 @@ struct SettingsChecks {
                 key, !settings.areTokensConfigured,
                 "means nothing without token-secret-file, token-key-file or token-jwks")
         }
+        warn("allow-credentials", settings.allowedOrigins.isEmpty, "means nothing without allowed-origins")
         for (index, rule) in settings.rules.enumerated() {
             warn(
                 "rules", (rule.retainBytes ?? 0) > settings.memoryLimit,
@@ -88,6 +94,22 @@ struct SettingsChecks {
             "needs a tls-key for each tls-certificate; there are \(certificates) certificates and \(keys) keys"
         default: nil
         }
+    }
+
+    /// What browsers would not accept, and what is too much.
+    private var unusableOrigins: [(key: String, reason: String)] {
+        var reasons: [(key: String, reason: String)] = []
+        if settings.allowCredentials, settings.allowedOrigins.contains(.any) {
+            let reason =
+                "is not possible with * in allowed-origins: any page could act as its visitor; "
+                + "expected a list of origins"
+            reasons.append(("allow-credentials", reason))
+        }
+        if settings.allowedOrigins.count > AllowedOrigin.countMax {
+            let count = settings.allowedOrigins.count
+            reasons.append(("allowed-origins", "names \(count); expected at most \(AllowedOrigin.countMax)"))
+        }
+        return reasons
     }
 
     /// Rules that an earlier one leaves nothing to.

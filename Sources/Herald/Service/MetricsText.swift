@@ -127,7 +127,7 @@ struct MetricsText {
     /// Why publishes can be refused; the series are there before it happens.
     static let refusalKinds: [Problem.Kind] = [
         .badTopic, .badParameter, .badHeader, .badJSON, .badEvent, .unsupportedMediaType, .bodyTooLarge,
-        .idempotencyConflict, .tooManyTopics, .memoryLimit,
+        .idempotencyConflict, .tooManyTopics, .memoryLimit, .forbiddenOrigin,
     ]
 
     private func appendReaders(to text: inout MetricsWriter) {

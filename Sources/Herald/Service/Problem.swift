@@ -17,6 +17,7 @@ struct Problem: Error, Sendable, Equatable {
         case badEvent = "bad-event"
         case badHandshake = "bad-handshake"
         case unsupportedMediaType = "unsupported-media-type"
+        case forbiddenOrigin = "forbidden-origin"
         case notFound = "not-found"
         case methodNotAllowed = "method-not-allowed"
         case bodyTooLarge = "body-too-large"
@@ -107,7 +108,7 @@ extension Problem.Kind {
         switch self {
         case .badRequest, .badTopic, .badFilter, .badCursor, .badParameter, .badHeader, .badHandshake: 400
         case .unauthorized, .invalidToken, .expiredToken, .revokedToken: 401
-        case .forbidden: 403
+        case .forbidden, .forbiddenOrigin: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .bodyTooLarge: 413
@@ -134,6 +135,7 @@ extension Problem.Kind {
         case .badEvent: "The body is no event"
         case .badHandshake: "The WebSocket handshake is not usable"
         case .unsupportedMediaType: "The content type is not supported"
+        case .forbiddenOrigin: "Pages of this origin may not use the server"
         case .notFound: "There is no such resource"
         case .methodNotAllowed: "The method is not allowed here"
         case .bodyTooLarge: "The body is too large"

@@ -109,6 +109,11 @@ struct Router: Sendable {
         }
     }
 
+    /// Whether a path is the API's, or that of the echo.
+    func isOfAPI(_ path: borrowing Bytes) -> Bool {
+        path.hasPrefix("/v1/") || path == "/v1" || echoPath.map { path.equals($0) } ?? false
+    }
+
     private func resource(_ path: borrowing Bytes) -> Resource? {
         if let echoPath, path.equals(echoPath) { return .echo }
         if path.hasPrefix("/v1/") {

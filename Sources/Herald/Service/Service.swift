@@ -20,6 +20,7 @@ final class Service: RequestHandler {
     let engine: any Engine
     let limits: Limits
     let router: Router
+    let origins: OriginPolicy
     let pages: StaticPages
     let idempotency: IdempotencyCache
     let access: Access
@@ -51,6 +52,7 @@ final class Service: RequestHandler {
             batch: settings.maxBatch, waitSeconds: Int(settings.maxWait.components.seconds),
             filters: settings.maxFiltersPerConnection)
         router = Router(echoPath: settings.echoPath)
+        origins = OriginPolicy(settings.allowedOrigins)
         pages = StaticPages()
         idempotency = IdempotencyCache(window: settings.idempotencyWindow, limit: settings.idempotencyKeys)
         self.loopCount = loopCount
@@ -62,6 +64,10 @@ final class Service: RequestHandler {
     func handle(_ request: consuming Request) {
         guard request.kind == .http else {
             perform(request)
+            return
+        }
+        guard admits(request) else {
+            refuseOrigin(request)
             return
         }
         let route = router.route(request.method, request.path)
@@ -97,7 +103,7 @@ final class Service: RequestHandler {
         case .health: request.answer(Health.live)
         case .readiness: request.answer(readiness())
         case .page(let name): answerPage(request, name)
-        case .options(let methods): request.answer(Self.options(methods))
+        case .options(let methods): answerOptions(request, methods)
         case .refused(let problem): refuse(problem, request)
         }
     }
@@ -166,9 +172,28 @@ final class Service: RequestHandler {
         request.answer(response)
     }
 
-    private static func options(_ methods: [RequestMethod]) -> Response {
+    /// Finds out whether whoever asks may, and has the answer say what it must because of who it is.
+    private func admits(_ request: borrowing Request) -> Bool {
+        let isOfAPI = router.isOfAPI(request.path)
+        let caller = isOfAPI ? origins.caller(of: request) : .own
+        var situation = AnswerHeaders.Situation(audience: isOfAPI ? .own : .everybody, isPost: request.method == .post)
+        if case .allowed(let place) = caller { situation.audience = .page(place) }
+        request.setHeaders(situation.index)
+        return caller != .refused
+    }
+
+    private func refuseOrigin(_ request: consuming Request) {
+        let problem = OriginPolicy.problem(of: request)
+        if request.method == .post { refusals.count(problem.kind) }
+        refuse(problem, request)
+    }
+
+    private func answerOptions(_ request: consuming Request, _ methods: [RequestMethod]) {
         var response = Response(status: 204)
         response.add("Allow", RequestMethod.list(methods))
-        return response
+        if router.isOfAPI(request.path), !origins.isClosed {
+            Preflight.answer(request, allowing: methods, in: &response)
+        }
+        request.answer(response)
     }
 }
