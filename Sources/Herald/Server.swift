@@ -200,6 +200,7 @@ struct ServerPlan {
             warnings.append("loops: \(settings.loops) is more than can be used; there are \(hub.loopCount)")
         }
         hub.headerBlocks = AnswerHeaders(settings).blocks
+        hub.faultHeaders = AnswerHeaders.ofFaults
         hub.usesIOUring = settings.ioUring
         hub.handshakesPerTurn = UInt32(clamping: settings.tlsHandshakes)
         hub.compresses = settings.compression

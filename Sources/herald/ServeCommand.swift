@@ -155,8 +155,11 @@ struct BrowserOptions: ParsableArguments {
     @Flag(inversion: .prefixedNo, help: .setting("allow-credentials"))
     var allowCredentials: Bool?
 
+    @Option(help: .setting("hsts"))
+    var hsts: String?
+
     var given: [String: String?] {
-        ["allow-credentials": allowCredentials.map { String($0) }]
+        ["allow-credentials": allowCredentials.map { String($0) }, "hsts": hsts]
     }
 }
 

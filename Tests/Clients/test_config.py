@@ -91,6 +91,7 @@ DEFAULTS = {
     "token-cache": 10000,
     "allowed-origins": [],
     "allow-credentials": False,
+    "hsts": "0s",
 }
 
 

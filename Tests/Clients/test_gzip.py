@@ -236,8 +236,7 @@ def test_chromiums_event_source_reads_a_coded_stream_and_comes_back_from_its_end
     server = server_factory("--drain-timeout", "1s")
     published = [server.publish(topic, LONG, "application/json")["id"] for _ in range(3)]
     with browser.chromium() as port, browser.new_page(port, Listening) as page:
-        page.call("Page.navigate", url=f"{server.url}/healthz")
-        page.wait_for("document.body && document.body.textContent.includes('ok')", "the page is there")
+        page.open(server.url + "/")
         page.evaluate(
             "window.seen = []; window.states = [];"
             f"window.source = new EventSource('{target(topic, after='earliest')}');"

@@ -55,7 +55,7 @@ private let samples: [String: [String]] = [
     "token-secret-file": ["/secret"], "token-key-file": ["/a.pem", "/b.json"], "token-jwks": ["https://a.test/keys"],
     "token-jwks-refresh": ["70s"], "token-leeway": ["7s"], "token-issuer": ["us"], "token-audience": ["them"],
     "token-cache": ["7"], "api-key-file": ["/keys.yaml"],
-    "allowed-origins": ["https://app.example", "null"], "allow-credentials": ["true"],
+    "allowed-origins": ["https://app.example", "null"], "allow-credentials": ["true"], "hsts": ["7d"],
 ]
 
 private let everyKey = SettingDescriptor.all.map(\.key)
@@ -187,6 +187,7 @@ struct BoundTests {
         ("token-jwks-refresh", "10s", "9999ms", "1d", "86400001ms"),
         ("token-leeway", "0s", nil, "5m", "300001ms"),
         ("token-cache", "0", nil, "1000000", "1000001"),
+        ("hsts", "0s", nil, "730d", "63072000001ms"),
     ]
 
     @Test(arguments: bounds.indices)

@@ -152,13 +152,51 @@ import Testing
         #expect(!own.contains("Vary") && !own.contains("Access-Control"))
     }
 
+    @Test func `no answer is taken for another type, and none is given to pages of other sites`() {
+        let isolation = "Cross-Origin-Resource-Policy: same-origin"
+        for (origins, isOpen) in [([], false), (["https://a.example"], false), (["*"], true)] {
+            let blocks = blocks(origins)
+            var audiences: [(AnswerHeaders.Situation.Audience, isForOthers: Bool)] = [
+                (.everybody, false), (.own, isOpen),
+            ]
+            audiences += origins.indices.map { (.page($0), true) }
+            for (audience, isForOthers) in audiences {
+                let (read, post) = (blocks(.init(audience: audience)), blocks(.init(audience: audience, isPost: true)))
+                #expect(lines(read).contains("X-Content-Type-Options: nosniff"))
+                #expect(lines(post).contains("X-Content-Type-Options: nosniff"))
+                #expect(lines(read).contains(isolation) != isForOthers && !lines(post).contains(isolation))
+            }
+        }
+    }
+
+    @Test func `HTTPS is asked for in answers over TLS, for whole seconds`() {
+        var settings = ServerSettings()
+        for (time, line) in [
+            (Duration.zero, nil), (.milliseconds(999), nil), (.seconds(1), "max-age=1"),
+            (.seconds(86_400), "max-age=86400"),
+        ] {
+            settings.hsts = time
+            let blocks = AnswerHeaders(settings).blocks
+            for audience in [.everybody, .own] as [AnswerHeaders.Situation.Audience] {
+                for isPost in [false, true] {
+                    let secure = lines(
+                        blocks[AnswerHeaders.Situation(audience: audience, isPost: isPost, isSecure: true).index])
+                    let plain = blocks[AnswerHeaders.Situation(audience: audience, isPost: isPost).index]
+                    #expect(secure.first { $0.hasPrefix("Strict") } == line.map { "Strict-Transport-Security: \($0)" })
+                    #expect(!plain.contains("Strict"))
+                }
+            }
+        }
+    }
+
     @Test func `each situation has a block of its own`() {
         var settings = ServerSettings()
         settings.allowedOrigins = [.null, .any]
         var indices: Set<Int> = []
         for audience in [.everybody, .own, .page(0), .page(1)] as [AnswerHeaders.Situation.Audience] {
-            for isPost in [false, true] {
-                indices.insert(AnswerHeaders.Situation(audience: audience, isPost: isPost).index)
+            for (isPost, isSecure) in [(false, false), (false, true), (true, false), (true, true)] {
+                let situation = AnswerHeaders.Situation(audience: audience, isPost: isPost, isSecure: isSecure)
+                indices.insert(situation.index)
             }
         }
         #expect(indices.sorted() == Array(AnswerHeaders(settings).blocks.indices))

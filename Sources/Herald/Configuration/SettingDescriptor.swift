@@ -159,6 +159,9 @@ extension SettingDescriptor {
         one(
             "allow-credentials", \.allowCredentials, .truth,
             "Let pages of allowed-origins send cookies and client certificates"),
+        one(
+            "hsts", \.hsts, .duration(.zero...day * 730),
+            "Time for which browsers that have come by HTTPS come by nothing else; 0s says nothing"),
     ]
 
     private static let tls: [SettingDescriptor] = [

@@ -32,6 +32,9 @@ public struct ServerSettings: Sendable, Equatable {
     /// Whether such pages may send cookies and client certificates. Default false.
     public var allowCredentials = false
 
+    /// The time for which browsers that have come by HTTPS come by nothing else. Default 0 (not said), 0 to 730 days.
+    public var hsts: Duration = .zero
+
     // MARK: TLS
 
     /// The address to serve HTTPS on; port 0 lets the system choose. Default none.

@@ -56,7 +56,7 @@ struct SettingsChecks {
         warn(
             "max-filters-per-connection", settings.maxFiltersPerConnection > settings.maxFilters,
             "can't be reached, as max-filters is \(settings.maxFilters)")
-        for key in ["tls-certificate", "tls-key", "tls-client-ca", "tls-min-version", "tls-handshakes"] {
+        for key in ["tls-certificate", "tls-key", "tls-client-ca", "tls-min-version", "tls-handshakes", "hsts"] {
             warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
         }
         warn("token-jwks-refresh", settings.tokenJWKS == nil, "means nothing without token-jwks")

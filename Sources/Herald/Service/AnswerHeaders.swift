@@ -18,6 +18,8 @@ struct AnswerHeaders: Sendable {
         var audience: Audience = .everybody
         /// Whether it is a POST.
         var isPost = false
+        /// Whether it came by TLS, where that makes a difference.
+        var isSecure = false
 
         /// The block's place in the table.
         var index: Int {
@@ -27,7 +29,7 @@ struct AnswerHeaders: Sendable {
                 case .own: 1
                 case .page(let place): 2 + place
                 }
-            return rank * 2 + (isPost ? 1 : 0)
+            return (rank * 2 + (isPost ? 1 : 0)) * 2 + (isSecure ? 1 : 0)
         }
     }
 
@@ -38,12 +40,56 @@ struct AnswerHeaders: Sendable {
     init(_ settings: ServerSettings) {
         let pages = settings.allowedOrigins.indices.map { Situation.Audience.page($0) }
         blocks = ([.everybody, .own] + pages).flatMap { audience in
-            [false, true].map { isPost in
-                let situation = Situation(audience: audience, isPost: isPost)
-                return Self.lines(for: situation, settings).map { "\($0.name): \($0.value)\r\n" }.joined()
+            [(false, false), (false, true), (true, false), (true, true)].map { isPost, isSecure in
+                let situation = Situation(audience: audience, isPost: isPost, isSecure: isSecure)
+                return Self.text(Self.guards(for: situation, settings) + Self.lines(for: situation, settings))
             }
         }
     }
+
+    private static func text(_ lines: [Response.Header]) -> String {
+        lines.map { "\($0.name): \($0.value)\r\n" }.joined()
+    }
+
+    // MARK: Guards
+
+    // What all answers have stands in each receipt and each poll's answer, so it is little: that a browser takes them
+    // for nothing but what they say they are, and gives none to a page of another site as a picture or a script. The
+    // latter is not said of answers to POST, as a page that may not read them is refused there, nor where pages may read.
+    // A policy for documents would do nothing for JSON and streams that are taken for what they are; it stands on pages,
+    // and on errors and whatever else is asked for seldom, where it costs nothing.
+
+    private static func guards(for situation: Situation, _ settings: ServerSettings) -> [Response.Header] {
+        var lines = [Response.Header(name: "X-Content-Type-Options", value: "nosniff")]
+        if !situation.isPost, !isForOthers(situation.audience, settings) {
+            lines.append(Response.Header(name: "Cross-Origin-Resource-Policy", value: "same-origin"))
+        }
+        let seconds = settings.hsts.components.seconds
+        if situation.isSecure, seconds > 0 {
+            lines.append(Response.Header(name: "Strict-Transport-Security", value: "max-age=\(seconds)"))
+        }
+        return lines
+    }
+
+    private static func isForOthers(_ audience: Situation.Audience, _ settings: ServerSettings) -> Bool {
+        switch audience {
+        case .everybody: false
+        case .own: settings.allowedOrigins.contains(.any)
+        case .page: true
+        }
+    }
+
+    /// What answers have that are no pages, whose text is made for the one who asks: nothing in them is loaded, they
+    /// are shown in no frame, and no cache keeps them.
+    fileprivate static let guardsOfText = [
+        Response.Header(name: "Cache-Control", value: "no-store"),
+        Response.Header(name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'"),
+    ]
+
+    /// The same for problems that the core answers by itself.
+    static let ofFaults = text(guardsOfText)
+
+    // MARK: Other origins
 
     /// What a page may see of an answer, besides what every page may (Fetch standard §2.2.2).
     static let exposed = "ETag, Herald-Cursor, Retry-After"
@@ -71,5 +117,14 @@ struct AnswerHeaders: Sendable {
             lines.append(Response.Header(name: "Access-Control-Allow-Credentials", value: "true"))
         }
         return lines
+    }
+}
+
+extension Response {
+    /// An answer of text that is made for the one who asks, and no page.
+    static func text(_ status: Int, _ body: [UInt8], contentType: String = "application/json") -> Response {
+        var response = Response(status: status, contentType: contentType, body: body)
+        response.headers += AnswerHeaders.guardsOfText
+        return response
     }
 }

@@ -20,8 +20,7 @@ enum Health {
         json.open()
         json.member("status", word)
         json.close()
-        var response = Response(status: status, contentType: "application/json", body: json.bytes)
-        response.add("Cache-Control", "no-store")
+        var response = Response.text(status, json.bytes)
         if status == 503 { response.add("Retry-After", String(Problem.retryAfterSeconds)) }
         return response
     }

@@ -87,7 +87,7 @@ struct Problem: Error, Sendable, Equatable {
 
     /// The problem as an answer to an HTTP request.
     var response: Response {
-        var response = Response(status: status, contentType: "application/problem+json", body: json)
+        var response = Response.text(status, json, contentType: "application/problem+json")
         if !allowed.isEmpty { response.add("Allow", RequestMethod.list(allowed)) }
         if status == 429 || status == 503 { response.add("Retry-After", String(Self.retryAfterSeconds)) }
         if let challenge { response.add("WWW-Authenticate", challenge.rawValue) }

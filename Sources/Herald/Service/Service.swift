@@ -21,6 +21,7 @@ final class Service: RequestHandler {
     let limits: Limits
     let router: Router
     let origins: OriginPolicy
+    private let hasHSTS: Bool
     let pages: StaticPages
     let idempotency: IdempotencyCache
     let access: Access
@@ -53,6 +54,7 @@ final class Service: RequestHandler {
             filters: settings.maxFiltersPerConnection)
         router = Router(echoPath: settings.echoPath)
         origins = OriginPolicy(settings.allowedOrigins)
+        hasHSTS = settings.hsts > .zero
         pages = StaticPages()
         idempotency = IdempotencyCache(window: settings.idempotencyWindow, limit: settings.idempotencyKeys)
         self.loopCount = loopCount
@@ -160,7 +162,7 @@ final class Service: RequestHandler {
             certificateExpiry: certificateExpiry(),
             hub: hub.statistics, log: log, refusals: refusals.snapshot, loops: loopCount,
             version: ServerRunner.version, uptime: startedAt.duration(to: .now))
-        return Response(status: 200, contentType: MetricsText.contentType, body: text.rendered)
+        return .text(200, text.rendered, contentType: MetricsText.contentType)
     }
 
     private func readiness() -> Response {
@@ -176,7 +178,9 @@ final class Service: RequestHandler {
     private func admits(_ request: borrowing Request) -> Bool {
         let isOfAPI = router.isOfAPI(request.path)
         let caller = isOfAPI ? origins.caller(of: request) : .own
-        var situation = AnswerHeaders.Situation(audience: isOfAPI ? .own : .everybody, isPost: request.method == .post)
+        var situation = AnswerHeaders.Situation(
+            audience: isOfAPI ? .own : .everybody, isPost: request.method == .post,
+            isSecure: hasHSTS && request.isSecure)
         if case .allowed(let place) = caller { situation.audience = .page(place) }
         request.setHeaders(situation.index)
         return caller != .refused

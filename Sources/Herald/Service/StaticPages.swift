@@ -50,8 +50,8 @@ struct StaticPages: Sendable {
         response.add("ETag", tag)
         response.add("Cache-Control", "no-cache")
         response.add("Content-Security-Policy", policy)
-        response.add("X-Content-Type-Options", "nosniff")
         response.add("X-Frame-Options", "DENY")
+        // A token may stand in the address.
         response.add("Referrer-Policy", "no-referrer")
     }
 

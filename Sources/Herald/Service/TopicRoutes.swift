@@ -86,7 +86,7 @@ enum TopicText {
     static func response(_ state: TopicState) -> Response {
         var json = JSONWriter()
         append(state, to: &json)
-        return Response(status: 200, contentType: "application/json", body: json.bytes)
+        return Response.text(200, json.bytes)
     }
 
     /// The answer that holds a page of topics; `next` names the last of them when more follow.
@@ -99,7 +99,7 @@ enum TopicText {
         json.close("]")
         json.member("next", page.hasMore ? page.topics.last?.topic : nil)
         json.close()
-        return Response(status: 200, contentType: "application/json", body: json.bytes)
+        return Response.text(200, json.bytes)
     }
 
     private static func append(_ state: TopicState, to json: inout JSONWriter) {
