@@ -11,5 +11,8 @@
 #include "hr_http1.h"
 #include "hr_target.h"
 #include "hr_ws.h"
+#include "hr_address.h"
+#include "hr_forwarded.h"
+#include "hr_cookie.h"
 
 #endif
