@@ -17,6 +17,8 @@ const char *hr_status_text(hr_status status) {
     case HR_EINUSE: return "address already in use";
     case HR_EACCESS: return "permission denied";
     case HR_EFILES: return "out of file descriptors";
+    case HR_EPEERS: return "too many of one address";
+    case HR_EBUSY: return "too many at once";
     case HR_EPROTO: return "protocol error";
     case HR_EIO: return "input/output error";
     }

@@ -220,6 +220,14 @@ void hr__h2_close_orphans(hr_home *home) {
     }
 }
 
+hr_session *hr__h2_parent(hr_session *session) {
+    if (session->conn.kind != HR_CONN_STREAM) {
+        return NULL;
+    }
+    const hr__h2_stream *stream = HR_CONTAINER_OF(session, const hr__h2_stream, session);
+    return stream->h2 == NULL ? NULL : stream->h2->parent;
+}
+
 bool hr__h2_is_tunnel(const hr_session *session) {
     return session->conn.kind == HR_CONN_STREAM &&
            HR_CONTAINER_OF(session, const hr__h2_stream, session)->is_tunnel;

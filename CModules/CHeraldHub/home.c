@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Refusals in hand beyond the limit on connections; what comes on top is closed unanswered. */
-#define HR_REFUSED_COUNT_MAX 256u
 #define HR_TICKS_A_SECOND (1000u / HR_TICK_MS)
 
 static void on_drain_end(hr_timer *timer);

@@ -115,13 +115,15 @@ hr_status hr__fault_append(hr_home *home, hr_buf *out, unsigned status, hr__answ
                            hr_slice body) {
     char digits[20];
     const hr_slice parts[] = {HR_LIT("Content-Type: application/problem+json\r\n"),
-                              status == 503 ? HR_LIT("Retry-After: 5\r\n") : HR_LIT(""),
                               home->hub->config.fault_headers,
                               HR_LIT("Content-Length: "),
                               {digits, hr_u64_format(body.len, digits)},
                               HR_LIT("\r\n\r\n"),
                               style.head_only ? HR_LIT("") : body};
     hr_status result = hr__head_begin(home, out, status, style);
+    if (result == HR_OK && (status == 429 || status == 503)) {
+        result = hr_buf_appendf(out, "Retry-After: %u\r\n", hr__retry_after_s(home));
+    }
     return result == HR_OK ? HR_BUF_APPEND_ALL(out, parts) : result;
 }
 
@@ -145,7 +147,7 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
     hr_close_reason reason = HR_CLOSE_PROTOCOL;
     if (status == 408) {
         reason = HR_CLOSE_TIMEOUT;
-    } else if (status == 503) {
+    } else if (status == 429 || status == 503) {
         reason = HR_CLOSE_LIMIT;
     }
     hr__session_finish(session, reason);
@@ -284,9 +286,8 @@ static bool feed(hr_session *session, char *bytes, size_t len, size_t *used) {
         }
         return true;
     case HR_HTTP1_HEAD:
-        if (!begun) {
-            hr__session_arm(session, home->hub->config.request_timeout_ms);
-        }
+        /* The body has a time of its own, however slowly it comes. */
+        hr__session_arm(session, home->hub->config.request_timeout_ms);
         /* RFC 9110 §10.1.1: only before any of the body has come, and never to HTTP/1.0. */
         if (hr_http1_expects_continue(session->http) && *used == len &&
             hr_http1_minor(session->http) == 1) {

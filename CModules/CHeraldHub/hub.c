@@ -1,3 +1,4 @@
+#include "addresses.h"
 #include "hub_private.h"
 
 #include <stdlib.h>
@@ -24,7 +25,26 @@ static void free_hub(hr_hub *hub) {
     hr_buf_fini(&hub->server_name);
     hr_buf_fini(&hub->header_text);
     free(hub->header_blocks);
+    free(hub->trusted_proxies);
+    if (hub->addresses != NULL) {
+        hr__addresses_free(&hub->addresses);
+    }
     free(hub);
+}
+
+/* Keeps the trusted proxies, which config only borrows. */
+static hr_status copy_proxies(hr_hub *hub, hr_status status) {
+    size_t count = hub->config.trusted_proxy_count;
+    if (status == HR_OK && count > 0) {
+        hub->trusted_proxies = calloc(count, sizeof *hub->trusted_proxies);
+        if (hub->trusted_proxies == NULL) {
+            return HR_ENOMEM;
+        }
+        memcpy(hub->trusted_proxies, hub->config.trusted_proxies,
+               count * sizeof *hub->trusted_proxies);
+    }
+    hub->config.trusted_proxies = hub->trusted_proxies;
+    return status;
 }
 
 /* Copies the texts of config that heads are made of. On failure the hub has part of them. */
@@ -56,10 +76,11 @@ static hr_status copy_headers(hr_hub *hub, const hr_hub_config *config) {
 hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler, hr_log *log,
                      hr_hub **out) {
     HR_ASSERT(config->loop_count >= 1 && config->loop_count <= HR_LOOP_COUNT_MAX);
-    hr_hub *hub = calloc(1, sizeof *hub);
-    if (hub == NULL) {
+    hr_hub *hub = NULL;
+    if (posix_memalign((void **)&hub, _Alignof(hr_hub), sizeof *hub) != 0) {
         return HR_ENOMEM;
     }
+    memset(hub, 0, sizeof *hub);
     HR_MAGIC_SET(hub, HR_HUB_MAGIC);
     hub->config = *config;
     hub->handler = *handler;
@@ -68,7 +89,10 @@ hr_status hr_hub_new(const hr_hub_config *config, const hr_hub_handler *handler,
                                          .header_count_max = 100,
                                          .target_len_max = config->head_len_max / 2,
                                          .body_len_max = config->body_len_max};
-    hr_status status = copy_headers(hub, config);
+    hr_status status = copy_proxies(hub, copy_headers(hub, config));
+    if (status == HR_OK) {
+        status = hr__addresses_new(&hub->addresses);
+    }
     while (status == HR_OK && hub->home_count < config->loop_count) {
         status = hr__home_new(hub, hub->home_count, &hub->homes[hub->home_count]);
         if (status == HR_OK) {

@@ -31,12 +31,16 @@
 #define HR_COMMANDS_OPEN_MAX 32u
 #define HR_SPARE_COUNT 8u
 #define HR_LEASES_GONE_MAX 256u /* told of in one call */
+/* Refusals in hand, of a loop beyond the limit of an address and of the hub beyond that of connections;
+ * what comes on top is closed unanswered. */
+#define HR_REFUSED_COUNT_MAX 256u
 
 typedef struct hr_home hr_home;
 typedef struct hr_cohort hr_cohort;
 typedef struct hr_reader hr_reader;
 typedef struct hr_session hr_session;
 typedef struct hr__h2 hr__h2;
+typedef struct hr__addresses hr__addresses;
 
 typedef enum hr__resume { HR__RESUME_NONE, HR__RESUME_CURSOR, HR__RESUME_RESET } hr__resume;
 
@@ -134,6 +138,13 @@ struct hr_cohort {
     hr_slice key; /* points behind the struct */
 };
 
+/* Whether a connection was accepted only to be refused. */
+typedef enum hr__refusal {
+    HR__ADMITTED,
+    HR__OVER_CONNECTIONS,
+    HR__OVER_ADDRESS,
+} hr__refusal;
+
 typedef enum hr_mode {
     HR_MODE_HTTP,    /* between requests, or reading one */
     HR_MODE_REQUEST, /* a request waits for the handler's answer */
@@ -149,13 +160,14 @@ struct hr_session {
     HR_MAGIC_FIELD;
     uint8_t mode;
     uint8_t missed_beats;
-    bool in_input;    /* its input is being handled further up the stack */
-    bool drain_due;   /* its timer now ends it */
-    bool over_limit;  /* it was accepted only to be refused */
-    bool close_sent;  /* WebSocket */
-    uint8_t protocol; /* hr_protocol */
-    bool is_h2;       /* h2, not ws, is meant */
-    bool is_used;     /* a request has begun on it */
+    bool in_input;          /* its input is being handled further up the stack */
+    bool drain_due;         /* its timer now ends it */
+    uint8_t refusal;        /* hr__refusal */
+    bool close_sent;        /* WebSocket */
+    uint8_t protocol;       /* hr_protocol */
+    bool is_h2;             /* h2, not ws, is meant */
+    bool is_used;           /* a request has begun on it */
+    bool is_reader_counted; /* address_ticket is the reader's and goes with it */
     hr_ws_deflate_terms deflate;
     hr__answer_style style; /* of the request in hand */
     hr_home *home;
@@ -164,8 +176,9 @@ struct hr_session {
     hr_link link;     /* in home->sessions */
     hr_link requests; /* the handler's open requests of this session */
     uint32_t request_count;
-    hr_http1 *http; /* while a request arrives */
-    hr_buf *input;  /* what arrived behind a request that is not answered yet */
+    uint32_t address_ticket; /* of hub->addresses; 0: not counted there */
+    hr_http1 *http;          /* while a request arrives */
+    hr_buf *input;           /* what arrived behind a request that is not answered yet */
     union {
         hr_ws_parser *ws; /* while a message arrives */
         hr__h2 *h2;
@@ -215,6 +228,7 @@ struct hr_home {
     hr_link idle_cohorts;
     uint32_t idle_cohort_count;
     uint32_t session_count;
+    uint32_t refused_count; /* sessions that are being refused for their address */
     uint64_t tick_count;
     hr_cohort *probe;
     _Atomic uint64_t probed_ns; /* read by any thread */
@@ -258,6 +272,11 @@ struct hr_hub {
     _Atomic uint32_t drained_count;
     _Atomic uint64_t outside_events; /* published by threads that are no loop's */
     _Atomic uint64_t outside_bytes;
+    hr_address_range *trusted_proxies;
+    hr__addresses *addresses;
+    /* When the reader that begins next could have begun at the earliest, had each kept its distance
+     * from the one before; written once by each that begins. */
+    _Alignas(64) _Atomic uint64_t reader_due_ns;
 };
 
 /* One writer, any reader: a load and a store, no locked instruction. */
@@ -425,6 +444,8 @@ void hr__h2_input(hr_session *session, const char *bytes, size_t len);
 void hr__h2_drained(hr_session *session);
 void hr__h2_timer(hr_session *session, bool is_stuck);
 void hr__h2_drain(hr_session *session, hr_close_reason reason);
+/* The connection that carries a stream; NULL: it has gone, or session is no stream. */
+hr_session *hr__h2_parent(hr_session *session);
 /* Whether session is a stream that asked to become a WebSocket. */
 bool hr__h2_is_tunnel(const hr_session *session);
 /* Ends all streams: the connection is at its end. */
@@ -432,6 +453,19 @@ void hr__h2_close(hr_session *session, hr_close_reason reason);
 void hr__h2_free(hr__h2 **h2);
 /* Writes what the turn has made. */
 void hr__h2_flush_dirty(hr_home *home);
+
+/* admit.c: who may come in. */
+/* Counts a connection, or a stream of HTTP/2, by its peer, unless that is a trusted proxy. */
+hr__refusal hr__admit_session(hr_session *session);
+/* Counts the reader that request is to become: by its client's address behind a proxy, and among
+ * those that begin in a second. HR_EPEERS, HR_EBUSY, HR_ENOMEM: it must not become one. */
+HR_MUST_CHECK hr_status hr__admit_reader(hr_session *session, const hr_request *request,
+                                         hr_transport transport);
+/* The reader has gone, or has not become one after all. */
+void hr__dismiss_reader(hr_session *session);
+void hr__dismiss_session(hr_session *session);
+/* When someone who was refused may come back: not all at once. */
+uint32_t hr__retry_after_s(hr_home *home);
 
 /* request.c */
 void hr__request_end(hr_request **request);

@@ -52,6 +52,7 @@ void hr__reader_close(hr_reader *reader) {
         hr__uncount(&home->stats.held_requests, 1);
     }
     reader->counted = false;
+    hr__dismiss_reader(hr__session_of(reader));
 }
 
 uint64_t hr__reader_position(const hr_reader *reader) {

@@ -100,6 +100,17 @@ static hr_status append_header(hr_buf *out, hr_slice name, hr_slice value) {
  * one's. */
 static bool has_length(unsigned status) { return status >= 200 && status != 204 && status != 304; }
 
+/* When to come back, where the status says later and nobody has said when. */
+static hr_status append_retry(hr_home *home, unsigned status, const hr_header *headers,
+                              size_t header_count) {
+    bool is_told = status != 429 && status != 503;
+    for (size_t i = 0; i < header_count; i++) {
+        is_told = is_told || hr_slice_equal_nocase(headers[i].name, HR_LIT("Retry-After"));
+    }
+    return is_told ? HR_OK
+                   : hr_buf_appendf(&home->out, "Retry-After: %u\r\n", hr__retry_after_s(home));
+}
+
 static hr_status build_answer(hr_session *session, unsigned status, const hr_header *headers,
                               size_t header_count, hr_slice body) {
     hr_home *home = session->home;
@@ -108,6 +119,9 @@ static hr_status build_answer(hr_session *session, unsigned status, const hr_hea
     hr_status result = hr__head_begin(home, out, status, session->style);
     for (size_t i = 0; result == HR_OK && i < header_count; i++) {
         result = append_header(out, headers[i].name, headers[i].value);
+    }
+    if (result == HR_OK) {
+        result = append_retry(home, status, headers, header_count);
     }
     if (result == HR_OK && has_length(status)) {
         char digits[20];

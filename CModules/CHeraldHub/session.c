@@ -44,7 +44,12 @@ void hr__session_set_protocol(hr_session *session, hr_protocol protocol) {
     }
 }
 
-static void refuse_over_limit(hr_session *session) {
+static void refuse(hr_session *session) {
+    if (session->refusal == HR__OVER_ADDRESS) {
+        hr__http_refuse(session, 429, "too-many-connections", "Too many connections",
+                        "your address has as many connections as it may");
+        return;
+    }
     hr__http_refuse(session, 503, "too-many-connections", "Too many connections",
                     "the server has as many connections as it may");
 }
@@ -60,18 +65,19 @@ static void init(hr_session *session, hr_home *home) {
     hr_link_init(&session->reader.link);
 }
 
-/* Counts it among the hub's; false: there are more than there may be. */
-static bool enter(hr_session *session) {
+/* Counts it among the hub's, and sees whether it may stay. */
+static void enter(hr_session *session) {
     hr_home *home = session->home;
     hr_list_push_back(&home->sessions, &session->link);
     home->session_count++;
     uint32_t before =
         atomic_fetch_add_explicit(&home->hub->connection_count, 1, memory_order_relaxed);
-    bool is_allowed = before < home->hub->config.connection_count_max;
-    if (!is_allowed) {
+    if (before >= home->hub->config.connection_count_max) {
         hr__count(&home->stats.accept_failures[HR_ACCEPT_LIMIT], 1);
+        session->refusal = HR__OVER_CONNECTIONS;
+    } else {
+        session->refusal = (uint8_t)hr__admit_session(session);
     }
-    return is_allowed;
 }
 
 void hr__session_open(hr_home *home, int fd, hr_tls *tls) {
@@ -90,7 +96,11 @@ void hr__session_open(hr_home *home, int fd, hr_tls *tls) {
     }
     hr__count(&home->stats.accepted, 1);
     hr__count(&home->stats.connections, 1);
-    session->over_limit = !enter(session);
+    enter(session);
+    if (session->refusal == HR__OVER_ADDRESS && home->refused_count > HR_REFUSED_COUNT_MAX) {
+        hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
+        return;
+    }
     if (tls != NULL && hr_conn_start_tls(&session->conn, tls) != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
@@ -100,8 +110,8 @@ void hr__session_open(hr_home *home, int fd, hr_tls *tls) {
         return;
     }
     hr__session_set_protocol(session, HR_PROTOCOL_HTTP1);
-    if (session->over_limit) {
-        refuse_over_limit(session);
+    if (session->refusal != HR__ADMITTED) {
+        refuse(session);
     } else {
         hr__session_arm(session, home->hub->config.idle_timeout_ms);
     }
@@ -115,7 +125,7 @@ bool hr__session_open_stream(hr_home *home, hr_session *session, const hr_carrie
     }
     init(session, home);
     hr_conn_open_stream(&session->conn, home->loop, carrier, &session_ops);
-    (void)enter(session);
+    enter(session);
     hr__count(&home->stats.h2_streams, 1);
     hr__count(&home->stats.h2_streams_opened, 1);
     hr__session_arm(session, home->hub->config.request_timeout_ms);
@@ -143,9 +153,9 @@ static void on_handshake(hr_conn *conn, hr_tls_outcome outcome) {
                         "this port speaks TLS only; use https:// or wss://");
     } else if (outcome != HR_TLS_COMPLETED) {
         hr__session_finish(session, HR_CLOSE_HANDSHAKE);
-    } else if (session->over_limit) {
+    } else if (session->refusal != HR__ADMITTED) {
         hr__session_set_protocol(session, HR_PROTOCOL_HTTP1_TLS);
-        refuse_over_limit(session);
+        refuse(session);
     } else if (hr_conn_is_h2(conn)) {
         (void)hr__h2_begin(session);
     } else {
@@ -232,6 +242,10 @@ void hr__session_input(hr_session *session, char *bytes, size_t len) {
 static void on_read(hr_conn *conn, char *bytes, size_t len) {
     hr_session *session = session_of(conn);
     session->missed_beats = 0;
+    if (session->refusal != HR__ADMITTED && session->mode == HR_MODE_HTTP) {
+        refuse(session); /* a stream: connections have been told before */
+        return;
+    }
     if (session->input != NULL) {
         hr__session_stash(session, bytes, len);
         return;
@@ -317,6 +331,7 @@ static void on_close(hr_conn *conn, hr_close_reason reason) {
         count_handshake(session, reason == HR_CLOSE_HANDSHAKE ? HR_TLS_TIMEOUT : HR_TLS_LEFT);
     }
     hr__session_set_protocol(session, HR_PROTOCOL_NONE);
+    hr__dismiss_session(session);
     if (conn->kind == HR_CONN_STREAM) {
         hr__uncount(&home->stats.h2_streams, 1);
     } else {

@@ -263,6 +263,21 @@ static hr_status choose_encoding(hr_request *request, const hr_subscription *sub
     return status;
 }
 
+static hr_status begin_reader(hr_request **handle, const hr_subscription *subscription) {
+    hr_request *request = *handle;
+    switch (subscription->transport) {
+    case HR_WEBSOCKET:
+    case HR_SSE_STREAM:
+    case HR_NDJSON_STREAM: return subscribe_stream(handle, subscription);
+    case HR_LONGPOLL: return subscribe_poll(handle, subscription);
+    case HR_SHORTPOLL:
+        *handle = NULL;
+        hr__poll_short(request->session, request, subscription);
+        return HR_OK;
+    }
+    return HR_EINVAL;
+}
+
 hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subscription) {
     hr_request *request = *handle;
     HR_CHECK(request, HR_REQUEST_MAGIC);
@@ -298,17 +313,15 @@ hr_status hr_request_subscribe(hr_request **handle, const hr_subscription *subsc
     if (status != HR_OK) {
         return status;
     }
-    switch (subscription->transport) {
-    case HR_WEBSOCKET:
-    case HR_SSE_STREAM:
-    case HR_NDJSON_STREAM: return subscribe_stream(handle, subscription);
-    case HR_LONGPOLL: return subscribe_poll(handle, subscription);
-    case HR_SHORTPOLL:
-        *handle = NULL;
-        hr__poll_short(session, request, subscription);
-        return HR_OK;
+    status = hr__admit_reader(session, request, subscription->transport);
+    if (status != HR_OK) {
+        return status;
     }
-    return HR_EINVAL;
+    status = begin_reader(handle, subscription);
+    if (status != HR_OK) {
+        hr__dismiss_reader(session);
+    }
+    return status;
 }
 
 hr_status hr_request_echo(hr_request **handle) {

@@ -1,6 +1,7 @@
 /* A connection's life and input. */
 #include "conn_private.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,24 @@ bool hr_conn_tls_resumed(const hr_conn *conn) {
 
 bool hr_conn_is_h2(const hr_conn *conn) {
     return conn->kind == HR_CONN_TLS && hr__tls_is_h2(conn->tls);
+}
+
+/* The peer is not kept: most connections are never asked for it. */
+size_t hr_conn_peer(const hr_conn *conn, uint8_t out[16]) {
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    if (conn->fd < 0 || getpeername(conn->fd, (struct sockaddr *)&address, &len) != 0) {
+        return 0;
+    }
+    if (address.ss_family == AF_INET) {
+        memcpy(out, &((const struct sockaddr_in *)(const void *)&address)->sin_addr, 4);
+        return 4;
+    }
+    if (address.ss_family == AF_INET6) {
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr, 16);
+        return 16;
+    }
+    return 0;
 }
 
 /* Ends. ---------------------------------------------------------------------------------------- */

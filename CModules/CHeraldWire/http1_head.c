@@ -238,6 +238,8 @@ static const hr_slice known_names[HR_NAME_COUNT] = {
     [HR_NAME_AUTHORIZATION] = {"Authorization", 13},
     [HR_NAME_COOKIE] = {"Cookie", 6},
     [HR_NAME_ORIGIN] = {"Origin", 6},
+    [HR_NAME_FORWARDED] = {"Forwarded", 9},
+    [HR_NAME_X_FORWARDED_FOR] = {"X-Forwarded-For", 15},
 };
 
 static void note_name(hr_http1 *http, uint32_t index) {

@@ -34,7 +34,8 @@ public enum CoreFault: Error, Sendable, Hashable, CustomStringConvertible {
         case .addressInUse: self = .addressInUse
         case .accessDenied: self = .accessDenied
         case .outOfDescriptors: self = .outOfDescriptors
-        case .ok, .invalid, .tooBig, .limitReached, .notFound, .beyondHead, .closed, .protocolError, .ioError:
+        case .ok, .invalid, .tooBig, .limitReached, .notFound, .beyondHead, .closed, .protocolError, .ioError,
+            .tooManyOfAddress, .busy:
             self = .other(status.text)
         }
     }

@@ -1,5 +1,6 @@
 internal import CHeraldBase
 internal import CHeraldHub
+internal import CHeraldWire
 
 /// The bounds and times of a hub; times in milliseconds, sizes in bytes.
 public struct HubConfiguration: Sendable {
@@ -40,6 +41,16 @@ public struct HubConfiguration: Sendable {
     public var http2Allowance: UInt32 = 1000
     /// Whether clients that ask for compressed events get them.
     public var compresses = true
+    /// The proxies whose word about their clients is taken.
+    public var trustedProxies: [IPRange] = []
+    /// The header in which they say it.
+    public var forwardedHeader: ForwardedHeader = .none
+    /// The number of connections of one address, of readers behind a trusted proxy; 0: no bound.
+    public var connectionsPerAddress: UInt32 = 0
+    /// The number of streams and WebSockets that may begin in a second; 0: no bound.
+    public var readersPerSecond: UInt32 = 0
+    /// `Retry-After` of 429 and 503 is 1 to so many seconds, at random.
+    public var retryAfterSeconds: UInt32 = 5
     /// What the `Server` header says.
     public var serverName = "herald"
     /// Header lines, each with its line break, one of which answers can be given: ``Request/setHeaders(_:)``. Until then
@@ -59,19 +70,30 @@ public struct HubConfiguration: Sendable {
         precondition(headerBlocks.count <= Self.headerBlockCountMax, "more header blocks than can be told apart")
         var texts = SliceArena()
         for text in [serverName, faultHeaders] + headerBlocks { texts.append(text) }
+        let ranges = trustedProxies.map(\.core)
         return unsafe texts.withSlices { texts in
-            let blocks = unsafe UnsafeBufferPointer(rebasing: texts.dropFirst(2))
-            var core = unsafe hr_hub_config(
-                loop_count: UInt32(clamping: min(max(loopCount, 1), Self.loopCountMax)),
-                connection_count_max: connectionCount, head_len_max: headLength, body_len_max: bodyLength,
-                message_len_max: messageLength, filters_per_reader_max: filtersPerReader,
-                request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
-                heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
-                uses_io_uring: usesIOUring, handshakes_per_turn: max(handshakesPerTurn, 1),
-                h2_streams_max: http2Streams, h2_allowance: http2Allowance, compresses: compresses,
-                server_name: texts[0], header_blocks: blocks.baseAddress, header_block_count: blocks.count,
-                fault_headers: texts[1])
-            return unsafe body(&core)
+            unsafe ranges.withUnsafeBufferPointer { ranges in unsafe withCore(texts, ranges, body) }
         }
+    }
+
+    private func withCore<Result>(
+        _ texts: UnsafeBufferPointer<hr_slice>, _ proxies: UnsafeBufferPointer<hr_address_range>,
+        _ body: (inout hr_hub_config) -> Result
+    ) -> Result {
+        let blocks = unsafe UnsafeBufferPointer(rebasing: texts.dropFirst(2))
+        var core = unsafe hr_hub_config(
+            loop_count: UInt32(clamping: min(max(loopCount, 1), Self.loopCountMax)),
+            connection_count_max: connectionCount, head_len_max: headLength, body_len_max: bodyLength,
+            message_len_max: messageLength, filters_per_reader_max: filtersPerReader,
+            request_timeout_ms: requestTimeout, idle_timeout_ms: idleTimeout, write_timeout_ms: writeTimeout,
+            heartbeat_ms: heartbeat, sse_retry_ms: sseRetry, drain_timeout_ms: drainTimeout,
+            uses_io_uring: usesIOUring, handshakes_per_turn: max(handshakesPerTurn, 1),
+            h2_streams_max: http2Streams, h2_allowance: http2Allowance, compresses: compresses,
+            trusted_proxies: proxies.baseAddress, trusted_proxy_count: proxies.count,
+            forwarded: forwardedHeader.core, connections_per_address_max: connectionsPerAddress,
+            readers_per_second_max: readersPerSecond, retry_after_s_max: max(retryAfterSeconds, 1),
+            server_name: texts[0], header_blocks: blocks.baseAddress, header_block_count: blocks.count,
+            fault_headers: texts[1])
+        return unsafe body(&core)
     }
 }

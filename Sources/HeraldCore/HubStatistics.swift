@@ -36,6 +36,10 @@ public struct HubStatistics: Sendable, Hashable {
     public var faults = [UInt64](repeating: 0, count: Self.faultNames.count)
     /// Requests that did not arrive in time.
     public var requestTimeouts: UInt64 = 0
+    /// Connections, streams of HTTP/2 and readers that were refused because their address has as many as it may.
+    public var addressRefusals: UInt64 = 0
+    /// Readers that were refused because as many had begun in the second as may.
+    public var busyRefusals: UInt64 = 0
     /// Events that were published.
     public var publishedEvents: UInt64 = 0
     /// Their data's bytes.
@@ -74,6 +78,8 @@ public struct HubStatistics: Sendable, Hashable {
         // The first fault stands for requests without one.
         faults = Array(numbers(core.faults).dropFirst())
         requestTimeouts = core.request_timeouts
+        addressRefusals = core.address_refusals
+        busyRefusals = core.busy_refusals
         publishedEvents = core.published_events
         publishedBytes = core.published_bytes
         webSocketMessages = core.ws_messages_received

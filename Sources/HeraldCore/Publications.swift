@@ -178,7 +178,7 @@ public enum PublishFault: Error, Sendable, Hashable {
         case .limitReached: self = .tooManyTopics
         case .tooBig: self = .tooLarge(index: index)
         case .ok, .outOfMemory, .invalid, .notFound, .beyondHead, .closed, .badAddress, .addressInUse,
-            .accessDenied, .outOfDescriptors, .protocolError, .ioError:
+            .accessDenied, .outOfDescriptors, .protocolError, .ioError, .tooManyOfAddress, .busy:
             self = .outOfMemory
         }
     }

@@ -51,6 +51,9 @@ public struct PublishRequest: ~Copyable {
         }
     }
 
+    /// Whose request it is, as ``Request/clientAddress``.
+    public var clientAddress: IPAddress? { IPAddress(unsafe hr_request_client(request)) }
+
     /// The line of the body on which an event stood, from 1; nil when the format has no lines.
     public func line(of index: Int) -> Int? {
         guard let batch = unsafe batch, unsafe index < hr_batch_count(batch) else { return nil }

@@ -105,6 +105,13 @@ public struct Request: ~Copyable {
         return unsafe HandshakeFault(what: String(cString: what), isWrongVersion: isWrongVersion)
     }
 
+    /// Whose request it is: the connection's peer, or what trusted proxies say of it; nil when the connection has gone.
+    ///
+    /// Behind a proxy a command has the address that is counted, ``IPAddress/counted``. Costs a system call.
+    public var clientAddress: IPAddress? {
+        IPAddress(unsafe hr_request_client(handle))
+    }
+
     // MARK: Answering
 
     /// Answers with a whole body. Content-Length, Date, Server and Connection are added; HEAD gets no body.

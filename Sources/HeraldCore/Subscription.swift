@@ -81,6 +81,10 @@ public enum SubscribeFault: Error, Sendable, Hashable {
     case closed
     /// There is no memory.
     case outOfMemory
+    /// The client's address has as many readers as it may.
+    case tooManyOfAddress
+    /// As many readers have begun in this second as may.
+    case tooManyBegin
 
     init(_ status: hr_status) {
         switch status {
@@ -89,6 +93,8 @@ public enum SubscribeFault: Error, Sendable, Hashable {
         case .notFound: self = .notSubscribed
         case .closed: self = .closed
         case .invalid, .protocolError: self = .invalid
+        case .tooManyOfAddress: self = .tooManyOfAddress
+        case .busy: self = .tooManyBegin
         case .ok, .outOfMemory, .badAddress, .addressInUse, .accessDenied, .outOfDescriptors, .ioError:
             self = .outOfMemory
         }

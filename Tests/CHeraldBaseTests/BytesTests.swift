@@ -185,7 +185,7 @@ struct BytesTests {
         let phrases = (0...hr_status.ioError.rawValue).compactMap { hr_status(rawValue: $0) }.map { status in
             unsafe String(cString: hr_status_text(status))
         }
-        #expect(phrases.count == 14)
+        #expect(phrases.count == 16)
         #expect(Set(phrases).count == phrases.count)
         #expect(phrases.first == "ok")
     }

@@ -39,6 +39,13 @@ final class TestHub: @unchecked Sendable {
         var drainTimeout: UInt32 = 500
         /// Whether there are header blocks, of which a request's `Block` header chooses one by its number.
         var hasBlocks = false
+        var idleTimeout: UInt32 = 60_000
+        var perAddress: UInt32 = 0
+        var perSecond: UInt32 = 0
+        var retryAfter: UInt32 = 5
+        var forwarded: hr_forwarded_form = .HR_FORWARDED_NONE
+        /// The range of addresses whose word about their clients is taken.
+        var proxies: StaticString = "127.0.0.0/8"
     }
 
     init(_ options: Options = Options()) throws {
@@ -71,7 +78,7 @@ final class TestHub: @unchecked Sendable {
         config.message_len_max = 1 << 20
         config.filters_per_reader_max = options.filters
         config.request_timeout_ms = options.requestTimeout
-        config.idle_timeout_ms = 60_000
+        config.idle_timeout_ms = options.idleTimeout
         config.write_timeout_ms = 60_000
         config.heartbeat_ms = options.heartbeat
         config.sse_retry_ms = 2_000
@@ -82,6 +89,13 @@ final class TestHub: @unchecked Sendable {
         config.server_name = slice("test")
         config.fault_headers = slice("X-Fault: yes\r\n")
         let blocks = [slice("X-Block: none\r\n"), slice("X-Block: one\r\nX-More: 1\r\n"), slice("X-Block: two\r\n")]
+        config.connections_per_address_max = options.perAddress
+        config.readers_per_second_max = options.perSecond
+        config.retry_after_s_max = options.retryAfter
+        config.forwarded = options.forwarded
+        var proxies = hr_address_range()
+        try check(hr_address_range_parse(slice(options.proxies), &proxies))
+        config.trusted_proxy_count = options.forwarded == .HR_FORWARDED_NONE ? 0 : 1
         var handler = hr_hub_handler()
         handler.context = Unmanaged.passUnretained(self).toOpaque()
         handler.on_request = { request, context in TestHub.from(context).handle(request) }
@@ -93,7 +107,10 @@ final class TestHub: @unchecked Sendable {
         try blocks.withUnsafeBufferPointer { blocks in
             config.header_blocks = blocks.baseAddress
             config.header_block_count = options.hasBlocks ? blocks.count : 0
-            try check(hr_hub_new(&config, &handler, log, &hub))
+            try withUnsafePointer(to: &proxies) { ranges in
+                config.trusted_proxies = ranges
+                try check(hr_hub_new(&config, &handler, log, &hub))
+            }
         }
         try check(hr_hub_listen(hub, .HR_LISTEN_PLAIN, "127.0.0.1", 0, &port))
         try check(hr_hub_start(hub))
@@ -173,6 +190,10 @@ final class TestHub: @unchecked Sendable {
             gateCount.add(1, ordering: .acquiringAndReleasing)
             gate.wait()
         }
+        if path == "/client" {
+            answerClient(&request)
+            return
+        }
         if path.hasPrefix("/fill/") {
             answerFilled(&request, path: path)
             return
@@ -201,6 +222,22 @@ final class TestHub: @unchecked Sendable {
     /// The body that answers `/fill/NAME/LENGTH`.
     static func filled(_ name: String, _ length: Int) -> String {
         String(String(repeating: "\(name).", count: length / (name.utf8.count + 1) + 1).prefix(length))
+    }
+
+    /// The addresses of the client and of the peer.
+    private func answerClient(_ request: inout OpaquePointer?) {
+        var addresses = [hr_request_client(request), hr_request_peer(request)]
+        let texts = addresses.indices.map { index in
+            var text = [CChar](repeating: 0, count: Int(HR_ADDRESS_TEXT_MAX))
+            let length = hr_address_format(&addresses[index], &text)
+            return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        var body = texts.joined(separator: " by ")
+        body.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { body in
+                hr_request_answer(&request, 200, nil, 0, hr_slice(data: body.baseAddress, len: body.count))
+            }
+        }
     }
 
     private func answerFilled(_ request: inout OpaquePointer?, path: String) {
@@ -255,8 +292,11 @@ final class TestHub: @unchecked Sendable {
         withSlices(names) { filters in
             subscription.filters = UnsafePointer(filters.baseAddress)
             subscription.filter_count = filters.count
-            if hr_request_subscribe(&request, &subscription) != .ok {
-                hr_request_answer(&request, 400, nil, 0, slice(""))
+            switch hr_request_subscribe(&request, &subscription) {
+            case .ok: break
+            case .tooManyOfAddress: hr_request_answer(&request, 429, nil, 0, slice(""))
+            case .busy: hr_request_answer(&request, 503, nil, 0, slice(""))
+            default: hr_request_answer(&request, 400, nil, 0, slice(""))
             }
         }
     }

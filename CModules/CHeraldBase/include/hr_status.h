@@ -27,6 +27,8 @@ typedef enum HR_CLOSED_ENUM hr_status {
     HR_EINUSE HR_SWIFT("addressInUse"),
     HR_EACCESS HR_SWIFT("accessDenied"),
     HR_EFILES HR_SWIFT("outOfDescriptors"),
+    HR_EPEERS HR_SWIFT("tooManyOfAddress"), /* a bound on what one address may have is reached */
+    HR_EBUSY HR_SWIFT("busy"),              /* too many at once; later there is room */
     HR_EPROTO HR_SWIFT("protocolError"),
     HR_EIO HR_SWIFT("ioError"),
 } hr_status;

@@ -23,7 +23,7 @@ typedef struct hr_hub_config {
     uint64_t body_len_max;
     uint64_t message_len_max; /* of a WebSocket message from a client */
     uint32_t filters_per_reader_max;
-    uint32_t request_timeout_ms; /* for a request's head and body to arrive */
+    uint32_t request_timeout_ms; /* for a request's head to arrive, and then for its body */
     uint32_t idle_timeout_ms;    /* between requests of a connection */
     uint32_t write_timeout_ms;   /* a connection that takes nothing for so long is closed */
     uint32_t heartbeat_ms;       /* of streams, jittered by a fifth either way */
@@ -36,7 +36,19 @@ typedef struct hr_hub_config {
     /* Frames of an HTTP/2 client that only make work (resets, pings, settings, priorities, empty
      * DATA); a tenth of them is allowed again each second. Beyond: GOAWAY ENHANCE_YOUR_CALM. */
     uint32_t h2_allowance;
-    bool compresses;      /* for clients that ask for it */
+    bool compresses; /* for clients that ask for it */
+    /* Proxies whose word about their clients is taken, in the header that forwarded names. Copied. */
+    const hr_address_range *trusted_proxies;
+    size_t trusted_proxy_count;
+    hr_forwarded_form forwarded;
+    /* Over all loops, of one address (of IPv6 a /64): connections and streams; behind a trusted proxy
+     * readers instead, streams and held polls, by the client's address. One more is answered 429. 0:
+     * no bound. */
+    uint32_t connections_per_address_max;
+    /* Over all loops: streams and WebSockets that begin in a second; one more is HR_EBUSY. 0: no
+     * bound. */
+    uint32_t readers_per_second_max;
+    uint32_t retry_after_s_max; /* Retry-After of 429 and 503: 1 to so many seconds, at random */
     hr_slice server_name; /* for the Server header; copied */
     /* Header lines, each with its CRLF, that heads of answers are given by hr_request_set_headers;
      * the first until something else is said. Copied. */

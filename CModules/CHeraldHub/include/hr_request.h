@@ -29,6 +29,11 @@ bool hr_request_header(const hr_request *request, hr_http_name name, hr_slice *v
 /* The first header of any name (any case), by looking at all. */
 bool hr_request_find_header(const hr_request *request, hr_slice name, hr_slice *value);
 hr_slice hr_request_body(const hr_request *request);
+/* Whose request it is: the connection's peer, or what trusted proxies say of it. Of a command behind a
+ * proxy it may be the address that is counted (hr_address_counted). :: when the connection has gone. */
+hr_address hr_request_client(const hr_request *request);
+/* The connection's peer. :: as above. */
+hr_address hr_request_peer(const hr_request *request);
 bool hr_request_wants_upgrade(
     const hr_request *request); /* Connection: upgrade, Upgrade: websocket */
 
@@ -43,7 +48,7 @@ typedef struct hr_header {
 } hr_header;
 
 /* Answers with a whole body. Content-Length, Date, Server and Connection are added; HEAD gets no
- * body. Takes *request. */
+ * body. 429 and 503 get a Retry-After if headers have none. Takes *request. */
 void hr_request_answer(hr_request **request, unsigned status, const hr_header *headers,
                        size_t header_count, hr_slice body);
 /* Answers receipts of publications (topics as appended) with status 201 and the published JSON
@@ -80,7 +85,8 @@ typedef struct hr_subscription {
  * answers the poll. On HR_OK takes
  * *request. Otherwise request is as before and must still be answered: HR_EFUTURE (cursor beyond
  * the head), HR_ELIMIT (filters), HR_EINVAL (bad
- * WebSocket handshake: hr_request_handshake_fault says what), HR_ENOMEM. */
+ * WebSocket handshake: hr_request_handshake_fault says what), HR_EPEERS (readers of the client's
+ * address), HR_EBUSY (readers that begin in a second), HR_ENOMEM. */
 HR_MUST_CHECK hr_status hr_request_subscribe(hr_request **request,
                                              const hr_subscription *subscription);
 /* What is wrong with request as a WebSocket handshake (RFC 6455 §4.2.1), static text; NULL when it

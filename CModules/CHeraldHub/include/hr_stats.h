@@ -96,6 +96,8 @@ typedef struct hr_stats {
     uint64_t answers[5];       /* by the status code's first digit, 1xx first */
     uint64_t faults[HR_FAULT_COUNT];
     uint64_t request_timeouts;
+    uint64_t address_refusals; /* connections, streams and readers beyond the bound of an address */
+    uint64_t busy_refusals;    /* readers beyond the bound on those that begin in a second */
     uint64_t published_events;
     uint64_t published_bytes;
     uint64_t ws_messages_received;

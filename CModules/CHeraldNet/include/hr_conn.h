@@ -113,6 +113,9 @@ bool hr_conn_tls_resumed(const hr_conn *conn);
 bool hr_conn_is_h2(const hr_conn *conn);
 /* Whether it has not been closed. */
 static inline bool hr_conn_is_open(const hr_conn *conn) { return conn->reason == HR_CLOSE_NONE; }
+/* The peer's IP address as it stands in packets, asked of the kernel: *out gets 4 or 16 bytes, which is
+ * returned. 0: a stream, or the peer has gone already. */
+size_t hr_conn_peer(const hr_conn *conn, uint8_t out[16]);
 /* Bytes that wait for the kernel. */
 static inline size_t hr_conn_waiting_len(const hr_conn *conn) {
     return conn->waiting == NULL ? 0 : conn->waiting->len;

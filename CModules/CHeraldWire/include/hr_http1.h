@@ -49,9 +49,11 @@ typedef enum HR_CLOSED_ENUM hr_http_name {
     HR_NAME_AUTHORIZATION,
     HR_NAME_COOKIE,
     HR_NAME_ORIGIN,
+    HR_NAME_FORWARDED,
+    HR_NAME_X_FORWARDED_FOR,
 } hr_http_name;
 
-#define HR_NAME_COUNT (HR_NAME_ORIGIN + 1)
+#define HR_NAME_COUNT (HR_NAME_X_FORWARDED_FOR + 1)
 
 /* Why a request is refused; each maps to one status and problem type. */
 typedef enum HR_CLOSED_ENUM hr_http_fault {

@@ -20,8 +20,6 @@ enum Health {
         json.open()
         json.member("status", word)
         json.close()
-        var response = Response.text(status, json.bytes)
-        if status == 503 { response.add("Retry-After", String(Problem.retryAfterSeconds)) }
-        return response
+        return Response.text(status, json.bytes)
     }
 }

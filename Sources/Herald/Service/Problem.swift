@@ -36,6 +36,9 @@ struct Problem: Error, Sendable, Equatable {
         case keysUnavailable = "keys-unavailable"
         case notImplemented = "not-implemented"
         case internalError = "internal"
+        case tooManyConnections = "too-many-connections"
+        case rateLimited = "rate-limited"
+        case overloaded = "overloaded"
     }
 
     /// The kind.
@@ -52,6 +55,8 @@ struct Problem: Error, Sendable, Equatable {
     var index: Int?
     /// The bound that was passed.
     var limit: Int?
+    /// When to come back, in seconds, if that is known; else the core says a time of its own with 429 and 503.
+    var retryAfter: Int?
     /// What the `Allow` header says; none: there is no such header.
     var allowed: [RequestMethod] = []
     /// What the `WWW-Authenticate` header says; nil: there is no such header.
@@ -89,7 +94,7 @@ struct Problem: Error, Sendable, Equatable {
     var response: Response {
         var response = Response.text(status, json, contentType: "application/problem+json")
         if !allowed.isEmpty { response.add("Allow", RequestMethod.list(allowed)) }
-        if status == 429 || status == 503 { response.add("Retry-After", String(Self.retryAfterSeconds)) }
+        if let retryAfter { response.add("Retry-After", String(retryAfter)) }
         if let challenge { response.add("WWW-Authenticate", challenge.rawValue) }
         if kind == .upgradeRequired {
             response.add("Upgrade", "websocket")
@@ -97,9 +102,6 @@ struct Problem: Error, Sendable, Equatable {
         }
         return response
     }
-
-    /// When a client that met a bound may come back.
-    static let retryAfterSeconds = 2
 }
 
 extension Problem.Kind {
@@ -115,10 +117,10 @@ extension Problem.Kind {
         case .unsupportedMediaType: 415
         case .badJSON, .badEvent, .badRevocation, .idempotencyConflict: 422
         case .upgradeRequired: 426
-        case .tooManyFilters: 429
+        case .tooManyFilters, .tooManyConnections, .rateLimited: 429
         case .internalError: 500
         case .notImplemented: 501
-        case .tooManyTopics, .memoryLimit, .draining, .keysUnavailable: 503
+        case .tooManyTopics, .memoryLimit, .draining, .keysUnavailable, .overloaded: 503
         }
     }
 
@@ -154,6 +156,9 @@ extension Problem.Kind {
         case .keysUnavailable: "Tokens can't be checked now"
         case .notImplemented: "The method is not implemented"
         case .internalError: "Something went wrong in the server"
+        case .tooManyConnections: "There are too many connections"
+        case .rateLimited: "Too much was asked for in too short a time"
+        case .overloaded: "The server has too much to do"
         }
     }
 
@@ -253,6 +258,10 @@ extension Problem {
             self.init(.draining, "the server is shutting down; come back later")
         case .outOfMemory:
             self.init(.memoryLimit, "there is no memory for another reader")
+        case .tooManyOfAddress:
+            self.init(.tooManyConnections, "your address has as many connections as it may")
+        case .tooManyBegin:
+            self.init(.overloaded, "as many streams have begun in this second as may; come back later")
         }
     }
 
