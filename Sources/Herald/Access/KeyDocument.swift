@@ -13,15 +13,21 @@ enum KeyDocument {
 
     // MARK: Secrets
 
-    /// Reads a file's secret; the line break at its end does not belong to it.
-    static func secret(_ bytes: [UInt8]) async throws(KeyFault) -> TokenKey {
+    /// A file's bytes without the line break at their end, which does not belong to a secret.
+    static func withoutLineBreak(_ bytes: [UInt8]) -> [UInt8] {
         var secret = bytes[...]
         if secret.last == UInt8(ascii: "\n") { secret.removeLast() }
         if secret.last == UInt8(ascii: "\r") { secret.removeLast() }
+        return Array(secret)
+    }
+
+    /// Reads a file's secret.
+    static func secret(_ bytes: [UInt8]) async throws(KeyFault) -> TokenKey {
+        let secret = withoutLineBreak(bytes)
         guard !secret.starts(with: Self.pemStart.utf8) else {
             throw KeyFault("holds a PEM key and no secret; token-key-file is for keys")
         }
-        guard let key = await TokenKey(secret: Array(secret)) else {
+        guard let key = await TokenKey(secret: secret) else {
             throw KeyFault("holds \(secret.count) bytes; a secret needs at least \(TokenKey.secretLengthMin)")
         }
         return key

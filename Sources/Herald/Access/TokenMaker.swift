@@ -49,9 +49,7 @@ public struct TokenMaker: Sendable {
     /// Makes a maker out of a file's secret. Algorithms: HS256, which is the default, HS384 and HS512.
     public init(secretFile path: String, algorithm: String? = nil, keyID: String? = nil) async throws(TokenToolFailure)
     {
-        var secret = try Self.read(path)[...]
-        if secret.last == UInt8(ascii: "\n") { secret.removeLast() }
-        if secret.last == UInt8(ascii: "\r") { secret.removeLast() }
+        let secret = KeyDocument.withoutLineBreak(try Self.read(path))
         let name = algorithm ?? "HS256"
         let digests: [String: (DigestAlgorithm, Int)] = [
             "HS256": (.sha256, 32), "HS384": (.sha384, 48), "HS512": (.sha512, 64),
@@ -65,7 +63,7 @@ public struct TokenMaker: Sendable {
         }
         collection = JWTKeyCollection()
         self.keyID = keyID
-        await collection.add(hmac: HMACKey(from: Array(secret)), digestAlgorithm: digest)
+        await collection.add(hmac: HMACKey(from: secret), digestAlgorithm: digest)
     }
 
     /// Makes a maker out of a file's private key in PEM. The default algorithm is the key's only one, RS256 for RSA.
