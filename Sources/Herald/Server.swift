@@ -217,7 +217,18 @@ struct ServerPlan {
         hub.heartbeat = UInt32(clamping: settings.heartbeat.milliseconds)
         hub.sseRetry = UInt32(clamping: settings.sseRetry.milliseconds)
         hub.drainTimeout = UInt32(clamping: settings.drainTimeout.milliseconds)
+        guardAgainstCrowds(&hub, settings)
         return hub
+    }
+}
+
+extension ServerPlan {
+    private static func guardAgainstCrowds(_ hub: inout HubConfiguration, _ settings: ServerSettings) {
+        hub.trustedProxies = settings.trustedProxies
+        hub.forwardedHeader = settings.forwardedHeader
+        hub.connectionsPerAddress = UInt32(clamping: settings.maxConnectionsPerAddress)
+        hub.readersPerSecond = UInt32(clamping: settings.handshakeRate)
+        hub.retryAfterSeconds = UInt32(clamping: settings.retryAfter.components.seconds)
     }
 }
 

@@ -37,6 +37,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "Limits")
     var limits: LimitOptions
 
+    @OptionGroup(title: "Crowds")
+    var crowds: CrowdOptions
+
     @OptionGroup(title: "Times")
     var times: TimeOptions
 
@@ -59,11 +62,12 @@ struct ServeCommand: AsyncParsableCommand {
     var given: [String: [String]] {
         let groups = [
             listening.given, browsers.given, tls.given, access.given, compression.given, retention.given, limits.given,
-            times.given, publishing.given, logging.given,
+            crowds.given, times.given, publishing.given, logging.given,
         ]
         let lists = [
             "rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys,
             "allowed-origins": browsers.origins, "token-key-file": access.tokenKeyFiles,
+            "trusted-proxies": crowds.trustedProxies,
         ]
         var given = lists.filter { !$0.value.isEmpty }
         for (key, value) in groups.joined() {
@@ -303,6 +307,37 @@ struct LimitOptions: ParsableArguments {
             "max-connections": maxConnections, "max-body": maxBody, "max-head": maxHead, "max-message": maxMessage,
             "max-batch": maxBatch, "max-http2-streams": maxHTTP2Streams,
             "http2-frame-allowance": http2FrameAllowance,
+        ]
+    }
+}
+
+struct CrowdOptions: ParsableArguments {
+    @Option(name: .customLong("trusted-proxy"), help: .setting("trusted-proxies"))
+    var trustedProxies: [String] = []
+
+    @Option(help: .setting("forwarded-header"))
+    var forwardedHeader: String?
+
+    @Option(help: .setting("max-connections-per-address"))
+    var maxConnectionsPerAddress: String?
+
+    @Option(help: .setting("handshake-rate"))
+    var handshakeRate: String?
+
+    @Option(help: .setting("publish-rate"))
+    var publishRate: String?
+
+    @Option(help: .setting("publish-burst"))
+    var publishBurst: String?
+
+    @Option(help: .setting("retry-after"))
+    var retryAfter: String?
+
+    var given: [String: String?] {
+        [
+            "forwarded-header": forwardedHeader, "max-connections-per-address": maxConnectionsPerAddress,
+            "handshake-rate": handshakeRate, "publish-rate": publishRate, "publish-burst": publishBurst,
+            "retry-after": retryAfter,
         ]
     }
 }

@@ -92,6 +92,12 @@ DEFAULTS = {
     "allowed-origins": [],
     "allow-credentials": False,
     "hsts": "0s",
+    "trusted-proxies": [],
+    "forwarded-header": "none",
+    "max-connections-per-address": 0,
+    "handshake-rate": 0,
+    "publish-rate": 0,
+    "retry-after": "5s",
 }
 
 
@@ -100,7 +106,7 @@ def test_the_defaults(printed):
     assert {key: settings.get(key) for key in DEFAULTS} == DEFAULTS
     assert settings["loops"] >= 1
     unset = {"tls-listen", "tls-client-ca", "token-secret-file", "token-jwks", "token-issuer", "token-audience"}
-    assert set(settings) <= {*DEFAULTS, *unset, "loops", "echo-path", "api-key-file"}
+    assert set(settings) <= {*DEFAULTS, *unset, "loops", "echo-path", "api-key-file", "publish-burst"}
     assert origin(text, "listen") == "default"
 
 
@@ -159,6 +165,9 @@ def test_rules_may_be_texts_or_mappings(printed):
         (["--listen", "127.0.0.1:65536"], None, {}, ["listen", "65536"]),
         (["--listen", "0.0.0.0:0"], None, {}, ["listen", "allow-anonymous"]),
         (["--log-level", "loud"], None, {}, ["log-level", "loud"]),
+        (["--trusted-proxy", "10.0.0.0/8"], None, {}, ["trusted-proxies", "forwarded-header"]),
+        (["--forwarded-header", "forwarded"], None, {}, ["forwarded-header", "trusted-proxies"]),
+        (["--trusted-proxy", "10.0.0.1/8", "--forwarded-header", "forwarded"], None, {}, ["10.0.0.1/8"]),
         (["--echo-path", "/v1/events"], None, {}, ["echo-path"]),
         (["--rule", "a/**/b retain-events=1"], None, {}, ["rules", "a/**/b"]),
         (["--rule", "a/* colour=red"], None, {}, ["rules", "colour"]),

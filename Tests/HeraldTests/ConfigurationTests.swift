@@ -56,7 +56,7 @@ private let samples: [String: [String]] = [
     "token-jwks-refresh": ["70s"], "token-leeway": ["7s"], "token-issuer": ["us"], "token-audience": ["them"],
     "token-cache": ["7"], "api-key-file": ["/keys.yaml"],
     "allowed-origins": ["https://app.example", "null"], "allow-credentials": ["true"], "hsts": ["7d"],
-]
+].merging(crowdSamples) { first, _ in first }
 
 private let everyKey = SettingDescriptor.all.map(\.key)
 
@@ -70,8 +70,8 @@ struct PrecedenceTests {
         #expect(!loaded.settings.isAuthenticationConfigured)
     }
 
-    // An address for TLS alone is a mistake: TLSSettingTests.
-    @Test(arguments: everyKey.filter { $0 != "tls-listen" })
+    // An address for TLS alone is a mistake: TLSSettingTests; half of trusting a proxy, too: ProxySettingTests.
+    @Test(arguments: everyKey.filter { !["tls-listen", "trusted-proxies", "forwarded-header"].contains($0) })
     func `each setting is read from each source`(key: String) async throws {
         let setting = try #require(SettingDescriptor.named(key))
         let texts = try #require(samples[key])
@@ -190,9 +190,9 @@ struct BoundTests {
         ("hsts", "0s", nil, "730d", "63072000001ms"),
     ]
 
-    @Test(arguments: bounds.indices)
+    @Test(arguments: allBounds.indices)
     func `a value at a bound is accepted and one past it is not`(index: Int) async throws {
-        let bound = Self.bounds[index]
+        let bound = Self.allBounds[index]
         let setting = try #require(SettingDescriptor.named(bound.key))
         for text in [bound.lower, bound.upper] {
             #expect(setting.write(try await read(flags: [bound.key: [text]]).settings) == [text])
@@ -206,7 +206,7 @@ struct BoundTests {
 
     @Test func `every number, size and duration has its bounds tested`() {
         let bounded = SettingDescriptor.all.filter { ["number", "size", "duration"].contains($0.placeholder) }
-        #expect(Set(bounded.map(\.key)) == Set(Self.bounds.map(\.key)))
+        #expect(Set(bounded.map(\.key)) == Set(Self.allBounds.map(\.key)))
     }
 
     @Test(arguments: [
@@ -596,6 +596,7 @@ struct ExampleConfigurationTests {
         (settings.tokenSecretFile, settings.tokenKeyFiles, settings.tokenJWKS) = (nil, [], nil)
         (settings.tokenIssuer, settings.tokenAudience, settings.apiKeyFile) = (nil, nil, nil)
         settings.rules = []
+        settings.publishBurst = nil
         #expect(settings == ServerSettings())
     }
 }

@@ -1,3 +1,4 @@
+import HeraldCore
 import Logging
 
 /// One setting: its names, its help, and how it is read and written.
@@ -110,6 +111,21 @@ public struct SettingDescriptor: Sendable {
             write: { settings in settings[keyPath: property].compactMap(kind.write) })
     }
 
+    /// What is accepted as a range of addresses.
+    private static let acceptedRange = "an IP address or a range of them, such as 10.0.0.0/8 or 2001:db8::/32"
+
+    /// The ranges of addresses that proxies have.
+    private static let trustedProxies = SettingDescriptor(
+        key: "trusted-proxies", flag: "trusted-proxy", shape: .texts,
+        summary: "Address or range of a proxy whose word about its clients is taken; needs forwarded-header",
+        accepted: acceptedRange, placeholder: "range", defaultText: "none",
+        read: { texts, settings, _ in
+            settings.trustedProxies = texts.compactMap { IPRange($0) }
+            return texts.filter { IPRange($0) == nil }
+                .map { SettingMistake.refusal(of: $0, accepted: acceptedRange) }
+        },
+        write: { settings in settings.trustedProxies.map(\.description) })
+
     /// The retention rules, which can be mappings in the file.
     private static let rules = SettingDescriptor(
         key: "rules", flag: "rule", shape: .list,
@@ -132,7 +148,7 @@ public struct SettingDescriptor: Sendable {
 extension SettingDescriptor {
     /// All settings, in the order in which they are explained and printed.
     public static let all: [SettingDescriptor] =
-        listening + browsers + tls + access + compression + retention + limits + times + publishing + logging
+        listening + browsers + tls + access + compression + retention + limits + crowds + times + publishing + logging
 
     private static let day: Duration = .seconds(86_400)
 
@@ -247,6 +263,28 @@ extension SettingDescriptor {
             "Number of frames that only make work which an HTTP/2 client may send at once; a tenth comes back each second"
         ),
         one("max-batch", \.maxBatch, .count(1...100_000), "Number of events in one publish request"),
+    ]
+
+    private static let crowds: [SettingDescriptor] = [
+        trustedProxies,
+        one(
+            "forwarded-header", \.forwardedHeader, .choice,
+            "Header in which trusted proxies say whose requests they pass on; needs trusted-proxies"),
+        one(
+            "max-connections-per-address", \.maxConnectionsPerAddress, .count(0...10_000_000),
+            "Number of connections of one address, behind a trusted proxy of streams and held polls; 0 is no limit"),
+        one(
+            "handshake-rate", \.handshakeRate, .count(0...1_000_000),
+            "Number of streams and WebSockets that may begin in a second; 0 is no limit"),
+        one(
+            "publish-rate", \.publishRate, .count(0...10_000_000),
+            "Number of events that one publisher may publish in a second; 0 is no limit"),
+        one(
+            "publish-burst", \.publishBurst, SettingKind.count(1...10_000_000).optional,
+            "Number of events that a publisher who has been quiet may publish at once", defaultText: "publish-rate"),
+        one(
+            "retry-after", \.retryAfter, .duration(.seconds(1)...day / 24),
+            "Longest time, in whole seconds, that those who are refused are told to wait"),
     ]
 
     private static let times: [SettingDescriptor] = [

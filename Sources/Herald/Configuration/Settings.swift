@@ -1,4 +1,5 @@
 import FoundationEssentials
+import HeraldCore
 import Logging
 
 /// Everything that can be set about a server, with its defaults.
@@ -146,6 +147,32 @@ public struct ServerSettings: Sendable, Equatable {
 
     /// The number of events in one publish request. Default 1,000, 1 to 100,000.
     public var maxBatch = 1000
+
+    // MARK: Crowds
+
+    /// The addresses of proxies whose word about their clients is taken. Default none.
+    public var trustedProxies: [IPRange] = []
+
+    /// The header in which they say whose requests they pass on. Default none.
+    public var forwardedHeader: ForwardedHeader = .none
+
+    /// The number of connections and HTTP/2 streams of one address, of IPv6 a /64; behind a trusted proxy of streams and
+    /// held polls, by the client's address. Default 0 (no limit), 0 to 10,000,000.
+    public var maxConnectionsPerAddress = 0
+
+    /// The number of streams and WebSockets that may begin in a second. Default 0 (no limit), 0 to 1,000,000.
+    public var handshakeRate = 0
+
+    /// The number of events that one publisher may publish in a second. Default 0 (no limit), 0 to 10,000,000.
+    public var publishRate = 0
+
+    /// The number of events that a publisher who has been quiet may publish at once. Default as many as in a second, 1 to
+    /// 10,000,000.
+    public var publishBurst: Int?
+
+    /// The longest time that those who are refused are told to wait, each by itself, in whole seconds. Default 5 seconds,
+    /// 1 second to 1 hour.
+    public var retryAfter: Duration = .seconds(5)
 
     // MARK: Times
 

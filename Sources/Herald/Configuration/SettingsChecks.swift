@@ -31,6 +31,9 @@ struct SettingsChecks {
                 SettingMistake(key: key, origin: loaded.origin(of: key), reason: reason)
             }
         }
+        if refused.isDisjoint(with: ["trusted-proxies", "forwarded-header"]), let (key, reason) = unusableProxies {
+            mistakes.append(SettingMistake(key: key, origin: loaded.origin(of: key), reason: reason))
+        }
         if !refused.contains("rules") {
             let origin = loaded.origin(of: "rules")
             mistakes += unreachableRules.map { SettingMistake(key: "rules", origin: origin, reason: $0) }
@@ -56,6 +59,10 @@ struct SettingsChecks {
         warn(
             "max-filters-per-connection", settings.maxFiltersPerConnection > settings.maxFilters,
             "can't be reached, as max-filters is \(settings.maxFilters)")
+        warn("publish-burst", settings.publishRate == 0, "means nothing without publish-rate")
+        warn(
+            "max-connections-per-address", settings.maxConnectionsPerAddress > settings.maxConnections,
+            "can't be reached, as max-connections is \(settings.maxConnections)")
         for key in ["tls-certificate", "tls-key", "tls-client-ca", "tls-min-version", "tls-handshakes", "hsts"] {
             warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
         }
@@ -110,6 +117,17 @@ struct SettingsChecks {
             reasons.append(("allowed-origins", "names \(count); expected at most \(AllowedOrigin.countMax)"))
         }
         return reasons
+    }
+
+    /// A header that nobody is trusted with, or proxies that say nothing: either is half of a thought.
+    private var unusableProxies: (key: String, reason: String)? {
+        switch (settings.trustedProxies.isEmpty, settings.forwardedHeader) {
+        case (true, .forwarded), (true, .xForwardedFor):
+            ("forwarded-header", "needs trusted-proxies: anybody could write the header")
+        case (false, .none):
+            ("trusted-proxies", "needs forwarded-header: the header in which the proxies name their clients")
+        case (true, .none), (false, .forwarded), (false, .xForwardedFor): nil
+        }
     }
 
     /// Rules that an earlier one leaves nothing to.

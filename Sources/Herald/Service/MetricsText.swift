@@ -104,6 +104,11 @@ struct MetricsText {
             "herald_http_rejected_total", .counter,
             "Requests that were refused before they were complete, by what was wrong.")
         text.samples("reason", HubStatistics.faultNames + ["timeout"], hub.faults + [hub.requestTimeouts])
+        text.family(
+            "herald_refused_total", .counter,
+            "Connections, streams and readers that were refused: their address has too many, or too many begin at once."
+        )
+        text.samples("reason", ["address", "handshake_rate"], [hub.addressRefusals, hub.busyRefusals])
         text.family("herald_held_requests", .gauge, "Long-polls that are held.")
         text.sample([:], hub.heldRequests)
         text.family(
@@ -127,7 +132,7 @@ struct MetricsText {
     /// Why publishes can be refused; the series are there before it happens.
     static let refusalKinds: [Problem.Kind] = [
         .badTopic, .badParameter, .badHeader, .badJSON, .badEvent, .unsupportedMediaType, .bodyTooLarge,
-        .idempotencyConflict, .tooManyTopics, .memoryLimit, .forbiddenOrigin,
+        .idempotencyConflict, .tooManyTopics, .memoryLimit, .forbiddenOrigin, .rateLimited,
     ]
 
     private func appendReaders(to text: inout MetricsWriter) {

@@ -91,14 +91,28 @@ extension Service {
             return
         }
         let receipts: Receipts
-        do throws(PublishFault) {
-            receipts = try engine.publish(work.publications)
+        do throws(Problem) {
+            receipts = try append(work)
         } catch {
-            let problem = Problem(error, isList: work.isList)
-            refusePublish(problem, work.abandon())
+            refusePublish(error, work.abandon())
             return
         }
         work.answer(receipts)
+    }
+
+    /// Publishes all events or none, if the publisher's rate allows it.
+    private func append(_ work: borrowing PublishRequest) throws(Problem) -> Receipts {
+        try publishRates?.admit(work.publications.count, of: Self.publisherKey(of: work), at: .now)
+        do throws(PublishFault) {
+            return try engine.publish(work.publications)
+        } catch {
+            throw Problem(error, isList: work.isList)
+        }
+    }
+
+    /// Whose rate a request to publish counts towards.
+    private static func publisherKey(of request: borrowing PublishRequest) -> PublisherKey {
+        .address(request.clientAddress?.counted)
     }
 
     /// Publishes unless a request of the same key has, and answers the same both times.
@@ -127,12 +141,8 @@ extension Service {
         _ work: borrowing PublishRequest, under key: IdempotencyKey
     ) throws(Problem) -> IdempotencyCache.Answer {
         try idempotency.answer(to: key, at: .now) { () throws(Problem) -> [UInt8] in
-            do throws(PublishFault) {
-                let receipts = try engine.publish(work.publications)
-                return PublishedText.json(work.publications, receipts, epoch: engine.epoch, isList: work.isList)
-            } catch {
-                throw Problem(error, isList: work.isList)
-            }
+            let receipts = try append(work)
+            return PublishedText.json(work.publications, receipts, epoch: engine.epoch, isList: work.isList)
         }
     }
 

@@ -25,6 +25,8 @@ final class Service: RequestHandler {
     let pages: StaticPages
     let idempotency: IdempotencyCache
     let access: Access
+    /// Nil: publishers have no bound on their rate.
+    let publishRates: PublishRates?
     let refusals = RefusalCounts()
     let loopCount: Int
     private let startedAt = ContinuousClock.now
@@ -57,6 +59,7 @@ final class Service: RequestHandler {
         hasHSTS = settings.hsts > .zero
         pages = StaticPages()
         idempotency = IdempotencyCache(window: settings.idempotencyWindow, limit: settings.idempotencyKeys)
+        publishRates = PublishRates(rate: settings.publishRate, burst: settings.publishBurst)
         self.loopCount = loopCount
         self.certificateExpiry = certificateExpiry
         self.onDrained = onDrained
