@@ -36,6 +36,7 @@ FAMILIES = {
     "herald_http2_floods_total": "counter",
     "herald_http_requests_total": "counter",
     "herald_http_rejected_total": "counter",
+    "herald_refused_total": "counter",
     "herald_subscriptions": "gauge",
     "herald_readers": "gauge",
     "herald_readers_opened_total": "counter",
