@@ -120,11 +120,27 @@ def test_behind_a_proxy_readers_count_by_their_client(server_factory, topic, for
         stream.close()
 
 
+def test_streams_of_a_proxy_count_by_their_client(server_factory, topic):
+    server = server_factory(*behind_proxy("forwarded", "--max-connections-per-address", 2))
+    with Client(server) as proxy:
+        one = [proxy.open_events(topic, ("forwarded", "for=192.0.2.1")) for _ in range(2)]
+        other = proxy.open_events(topic, ("forwarded", "for=192.0.2.2"))
+        fields = ("accept", "text/event-stream"), ("forwarded", "for=192.0.2.1")
+        assert_problem(proxy.ask("GET", f"/v1/events/{topic}", *fields), 429, "too-many-connections")
+        published = server.publish(topic)["id"]
+        for stream in (*one, other):
+            proxy.until_text(stream, published)
+        proxy.cancel(one[0])
+
+        def room():
+            stream = proxy.request("GET", f"/v1/events/{topic}", *fields)
+            proxy.until(lambda: proxy.answers[stream].headers)
+            return proxy.answers[stream].status == 200
+
+        eventually(room, "a stream that was reset makes room")
+
+
 def test_what_a_client_says_itself_is_not_believed(server_factory, topic):
-    server = server_factory("--max-connections-per-address", 3)
-    server.client.close()
-    with RawConnection(server) as connection:
-        eventually(lambda: connection.exchange("GET", "/healthz", forwarded("forwarded", "192.0.2.9")), "one")
     server = server_factory(*behind_proxy("x-forwarded-for", "--max-connections-per-address", 1))
     target = f"/v1/events/{topic}"
     with EventStream(server, target, {"X-Forwarded-For": "203.0.113.1, 192.0.2.1"}), RawConnection(server) as again:
@@ -261,6 +277,17 @@ def test_behind_a_proxy_publishers_are_told_apart(server_factory, topic, form):
             assert socket.read_json()["control"] == "welcome"
             socket.send_json({"op": "publish", "topic": topic, "data": 1})
             assert socket.read_json()["control"] == "published"
+
+
+def test_publishers_behind_a_proxy_that_speaks_http2(server_factory, topic):
+    server = server_factory(*behind_proxy("x-forwarded-for", "--publish-rate", 1, "--publish-burst", 1))
+    with Client(server) as proxy:
+
+        def publish(address):
+            return proxy.ask("POST", f"/v1/events/{topic}", ("x-forwarded-for", address), body=b"x").status
+
+        assert [publish(f"192.0.2.{number}") for number in range(20)] == [201] * 20
+        assert 429 in [publish("192.0.2.200") for _ in range(20)]
 
 
 # When to come back.
