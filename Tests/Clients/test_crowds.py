@@ -1,11 +1,13 @@
 """Crowds: what one address may have, how many may begin in a second, how much one publisher may publish."""
 
 import json
+import socket
 
 import pytest
 
 from helpers import (
     HANDSHAKE,
+    PATIENCE,
     Closed,
     EventStream,
     RawConnection,
@@ -64,6 +66,16 @@ def test_connections_of_an_address_at_the_bound_and_one_past(server_factory, top
     assert counted and int(counted[0].split()[-1]) >= 1
     for connection in held:
         connection.close()
+
+
+def test_connections_of_an_ipv6_address(server_factory):
+    server = server_factory("--listen", "[::1]:0", "--max-connections-per-address", 2)
+    assert server.client.get("/healthz").status_code == 200
+    with socket.create_connection(("::1", server.port), PATIENCE) as within:
+        within.sendall(request_bytes("GET", "/healthz"))
+        assert within.recv(65536).startswith(b"HTTP/1.1 200 ")
+        with socket.create_connection(("::1", server.port), PATIENCE) as beyond:
+            assert beyond.recv(65536).startswith(b"HTTP/1.1 429 ")
 
 
 def test_streams_of_http2_count_as_connections(server_factory, topic):
@@ -241,12 +253,12 @@ def test_an_answer_that_is_repeated_costs_nothing(server_factory, topic):
 
 def test_publishing_by_a_websocket_is_bounded_too(server_factory, topic):
     server = server_factory("--publish-rate", 1, "--publish-burst", 3)
-    with RawWebSocket(server, "/v1/events") as socket:
-        assert socket.read_json()["control"] == "welcome"
+    with RawWebSocket(server, "/v1/events") as connection:
+        assert connection.read_json()["control"] == "welcome"
         answers = []
         for number in range(10):
-            socket.send_json({"op": "publish", "ref": number, "topic": topic, "data": number})
-            answers.append(socket.read_json())
+            connection.send_json({"op": "publish", "ref": number, "topic": topic, "data": number})
+            answers.append(connection.read_json())
         kinds = [each["control"] for each in answers]
         assert kinds[:3] == ["published"] * 3 and "error" in kinds
         error = next(each for each in answers if each["control"] == "error")
@@ -273,10 +285,10 @@ def test_behind_a_proxy_publishers_are_told_apart(server_factory, topic, form):
     with RawWebSocket(server, target, forwarded(form, "198.51.100.1")) as one, RawWebSocket(
         server, target, forwarded(form, "198.51.100.2")
     ) as two:
-        for socket in (one, two):
-            assert socket.read_json()["control"] == "welcome"
-            socket.send_json({"op": "publish", "topic": topic, "data": 1})
-            assert socket.read_json()["control"] == "published"
+        for each in (one, two):
+            assert each.read_json()["control"] == "welcome"
+            each.send_json({"op": "publish", "topic": topic, "data": 1})
+            assert each.read_json()["control"] == "published"
 
 
 def test_publishers_behind_a_proxy_that_speaks_http2(server_factory, topic):

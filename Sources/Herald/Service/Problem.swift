@@ -156,7 +156,7 @@ extension Problem.Kind {
         case .keysUnavailable: "Tokens can't be checked now"
         case .notImplemented: "The method is not implemented"
         case .internalError: "Something went wrong in the server"
-        case .tooManyConnections: "There are too many connections"
+        case .tooManyConnections: "Too many connections"
         case .rateLimited: "Too much was asked for in too short a time"
         case .overloaded: "The server has too much to do"
         }
