@@ -69,7 +69,7 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--only", type=words(names), metavar="NAME,…", help="these scenarios, whatever their group")
     parser.add_argument(
-        "--group", type=words(scenarios.GROUPS), default=["quick"], metavar="NAME,…", help="quick, full or scale"
+        "--group", type=words(scenarios.GROUPS), default=["quick"], metavar="NAME,…", help="quick, full, scale or storm"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(

@@ -12,7 +12,7 @@ PEER = ("nchan", "herald")
 PEERS = ("nchan", "nchan2", "herald")
 HERALD = ("herald",)
 
-GROUPS = ("quick", "full", "scale")
+GROUPS = ("quick", "full", "scale", "storm")
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,30 @@ def catchup(transport, spoken):
     )
 
 
+def storm(transport, spoken, is_encrypted=False):
+    """All but a few readers are cut off at once and come back; the few get events before and meanwhile."""
+    return Scenario(
+        f"storm-{'tls-' if is_encrypted else ''}{transport}",
+        f"15,000 {spoken}{' over TLS' if is_encrypted else ''} cut and back, 100 live",
+        "storm",
+        {"transport": transport, "subscribers": 15_000, "live": 100, "rate": 100, "payload": 128},
+        (
+            Figure("all_back_s", "until all are back", "s", False),
+            Figure("core_us_per_return", "processor time", "µs/reader", False),
+            Figure("live_before_p50_us", "live p50 before", "µs", False),
+            Figure("live_before_p99_us", "live p99 before", "µs", False),
+            Figure("live_before_max_us", "live longest before", "µs", False),
+            Figure("live_during_p50_us", "live p50 meanwhile", "µs", False),
+            Figure("live_during_p99_us", "live p99 meanwhile", "µs", False),
+            Figure("live_during_max_us", "live longest meanwhile", "µs", False),
+        ),
+        group="storm",
+        servers=HERALD,
+        seconds=10,
+        is_encrypted=is_encrypted,
+    )
+
+
 def compression(name, transport, spoken, coding):
     """Readers that ask for compression, and readers that do not, of the same events: what it costs, what it saves."""
     return Scenario(
@@ -280,6 +304,10 @@ SCENARIOS = (
     scale("ws", "WebSockets"),
     scale("sse", "SSE streams"),
     scale("longpoll", "held long-polls"),
+    storm("ws", "WebSockets"),
+    storm("sse", "SSE streams"),
+    storm("ws", "WebSockets", is_encrypted=True),
+    storm("sse", "SSE streams", is_encrypted=True),
 )
 
 

@@ -37,6 +37,25 @@ bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *l
     return got > 0;
 }
 
+inbox_got inbox_try_read(inbox *inbox, int fd, char **bytes, size_t *len) {
+    bool is_plain = inbox->tls == NULL;
+    if (inbox->rest_len > 0) {
+        memcpy(buffer, inbox->rest, inbox->rest_len);
+    }
+    char *rest_end = buffer + inbox->rest_len;
+    ssize_t got = recv(fd, is_plain ? rest_end : encrypted, READ_LEN, 0);
+    if (got <= 0) {
+        return got < 0 && (errno == EAGAIN || errno == EINTR) ? INBOX_NOTHING : INBOX_ENDED;
+    }
+    size_t text_len = (size_t)got;
+    if (!is_plain && !tls_try_decrypt(inbox->tls, encrypted, (size_t)got, rest_end, &text_len)) {
+        return INBOX_ENDED;
+    }
+    *bytes = buffer;
+    *len = inbox->rest_len + text_len;
+    return INBOX_SOME;
+}
+
 bool inbox_has_more(const inbox *inbox, uint32_t events) {
     return inbox->is_full || (events & EPOLLRDHUP) != 0;
 }

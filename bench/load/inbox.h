@@ -28,6 +28,11 @@ typedef struct inbox {
  * needed. */
 bool inbox_read(inbox *inbox, int fd, const char *whose, char **bytes, size_t *len);
 
+typedef enum inbox_got { INBOX_NOTHING, INBOX_SOME, INBOX_ENDED } inbox_got;
+
+/* The same for a connection that the server may end: its end, or a fault, is then a result. */
+inbox_got inbox_try_read(inbox *inbox, int fd, char **bytes, size_t *len);
+
 /* Whether a socket of which only the edges are watched has to be read again: after a full read, and
  * up to its end if the peer has closed it. */
 bool inbox_has_more(const inbox *inbox, uint32_t events);

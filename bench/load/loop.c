@@ -88,24 +88,44 @@ void loop_turn(const loop *loop, uint64_t until_ns) {
     }
 }
 
-int connect_to(uint16_t port, uint32_t from) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+/* A socket to connect, from an address of its own if from is not 0. */
+static int open_socket(int flags, uint32_t from) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     int one = 1;
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct sockaddr_in own = {.sin_family = AF_INET,
                               .sin_addr = {htonl((127u << 24 | 1u << 8) + from)}};
-    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
+    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) {
         die("opening a socket: %s", strerror(errno));
     }
     if (from > 0 && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one) != 0 ||
                      bind(fd, (const struct sockaddr *)&own, sizeof own) != 0)) {
         die("binding a socket: %s", strerror(errno));
     }
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    return fd;
+}
+
+static int connect_socket(int fd, uint16_t port) {
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    return connect(fd, (const struct sockaddr *)&address, sizeof address);
+}
+
+int connect_to(uint16_t port, uint32_t from) {
+    int fd = open_socket(0, from);
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
+        die("opening a socket: %s", strerror(errno));
+    }
+    if (connect_socket(fd, port) != 0) {
+        die("connecting to port %u: %s", port, strerror(errno));
+    }
+    return fd;
+}
+
+int connect_begin(uint16_t port, uint32_t from) {
+    int fd = open_socket(SOCK_NONBLOCK, from);
+    if (connect_socket(fd, port) != 0 && errno != EINPROGRESS) {
         die("connecting to port %u: %s", port, strerror(errno));
     }
     return fd;

@@ -42,4 +42,8 @@ void loop_turn(const loop *loop, uint64_t until_ns);
  * the last part of the address 127.0.1.x to come from, so that ports do not run out; 0 is any. */
 int connect_to(uint16_t port, uint32_t from);
 
+/* Begins to connect without blocking. The socket can be written when it is connected, or has failed
+ * to be. */
+int connect_begin(uint16_t port, uint32_t from);
+
 #endif

@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
     case MODE_CHURN: run_churn(&options); break;
     case MODE_IDLE: run_idle(&options); break;
     case MODE_CATCHUP: run_catchup(&options); break;
+    case MODE_STORM: run_storm(&options); break;
     }
     return 0;
 }

@@ -19,4 +19,7 @@ void run_idle(const options *options);
 /* A subscriber that resumes from the earliest event, beside others that are live. */
 void run_catchup(const options *options);
 
+/* Subscribers who are cut off all at once and come back, beside others that are live. */
+void run_storm(const options *options);
+
 #endif

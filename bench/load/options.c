@@ -15,8 +15,8 @@
 #define SECONDS_MAX 3600.0
 #define RATE_MAX 1e6
 
-static const char *const mode_names[] = {"fanout", "publish", "poll", "churn",
-                                         "idle",   "catchup", NULL};
+static const char *const mode_names[] = {"fanout", "publish", "poll",  "churn",
+                                         "idle",   "catchup", "storm", NULL};
 static const char *const transport_names[] = {"ws", "sse", "longpoll", NULL};
 static const char *const wait_names[] = {"spin", "sleep", NULL};
 static const char *const body_names[] = {"text", "json", NULL};
@@ -32,9 +32,10 @@ enum {
     CHURN = 1 << MODE_CHURN,
     IDLE = 1 << MODE_IDLE,
     CATCHUP = 1 << MODE_CATCHUP,
-    ALL = FANOUT | PUBLISH | POLL | CHURN | IDLE | CATCHUP,
-    READING = FANOUT | CHURN | IDLE | CATCHUP,
-    PUBLISHING = FANOUT | PUBLISH | IDLE | CATCHUP,
+    STORM = 1 << MODE_STORM,
+    ALL = FANOUT | PUBLISH | POLL | CHURN | IDLE | CATCHUP | STORM,
+    READING = FANOUT | CHURN | IDLE | CATCHUP | STORM,
+    PUBLISHING = FANOUT | PUBLISH | IDLE | CATCHUP | STORM,
 };
 
 typedef struct flag {
@@ -53,21 +54,22 @@ typedef struct flag {
 static const flag flags[] = {
     {"port", "PORT", AT(port), KIND_WHOLE, ALL, 1, UINT16_MAX, NULL},
     {"pid", "PID", AT(pid), KIND_WHOLE, ALL, 1, INT32_MAX, NULL},
-    {"tls-port", "PORT", AT(tls_port), KIND_WHOLE, FANOUT | IDLE, 1, UINT16_MAX, NULL},
+    {"tls-port", "PORT", AT(tls_port), KIND_WHOLE, FANOUT | IDLE | STORM, 1, UINT16_MAX, NULL},
     {"dialect", "herald|nchan|floor", AT(dialect), KIND_NAME, ALL, 0, 0, dialect_names},
     {"transport", "ws|sse|longpoll", AT(transport), KIND_NAME, READING, 0, 0, transport_names},
     {"compress", "no|yes", AT(compresses), KIND_NAME, FANOUT | IDLE, 0, 0, switch_names},
     {"wait", "spin|sleep", AT(wait), KIND_NAME, ALL, 0, 0, wait_names},
-    {"subscribers", "N", AT(subscriber_count), KIND_WHOLE, FANOUT | IDLE, 1, SUBSCRIBERS_MAX, NULL},
+    {"subscribers", "N", AT(subscriber_count), KIND_WHOLE, FANOUT | IDLE | STORM, 1,
+     SUBSCRIBERS_MAX, NULL},
     {"topics", "N", AT(topic_count), KIND_WHOLE, FANOUT | PUBLISH | POLL, 1, TOPICS_MAX, NULL},
     {"window", "EVENTS", AT(window), KIND_WHOLE, FANOUT, 1, WINDOW_MAX, NULL},
-    {"rate", "EVENTS-PER-SECOND", AT(rate_per_s), KIND_REAL, FANOUT | CATCHUP, 0.01, RATE_MAX,
-     NULL},
+    {"rate", "EVENTS-PER-SECOND", AT(rate_per_s), KIND_REAL, FANOUT | CATCHUP | STORM, 0.01,
+     RATE_MAX, NULL},
     {"publishers", "N", AT(publisher_count), KIND_WHOLE, FANOUT, 1, 1024, NULL},
     {"connections", "N", AT(connection_count), KIND_WHOLE, PUBLISH | POLL | CHURN, 1, 10000, NULL},
     {"pipeline", "REQUESTS", AT(pipeline), KIND_WHOLE, PUBLISH | POLL, 1, 1024, NULL},
     {"events", "N", AT(event_count), KIND_WHOLE, IDLE | CATCHUP, 0, EVENTS_MAX, NULL},
-    {"live", "SUBSCRIBERS", AT(live_count), KIND_WHOLE, CATCHUP, 0, SUBSCRIBERS_MAX, NULL},
+    {"live", "SUBSCRIBERS", AT(live_count), KIND_WHOLE, CATCHUP | STORM, 0, SUBSCRIBERS_MAX, NULL},
     {"payload", "BYTES", AT(payload_len), KIND_WHOLE, PUBLISHING, COUNTER_LEN, PAYLOAD_MAX, NULL},
     {"body", "text|json", AT(body), KIND_NAME, PUBLISHING, 0, 0, body_names},
     {"settle", "SECONDS", AT(settle_s), KIND_REAL, IDLE, 0, SECONDS_MAX, NULL},
@@ -165,7 +167,8 @@ static void check(const options *options) {
     if (options->port == 0 || options->pid == 0) {
         usage();
     }
-    if ((options->mode == MODE_CHURN || options->mode == MODE_CATCHUP) &&
+    if ((options->mode == MODE_CHURN || options->mode == MODE_CATCHUP ||
+         options->mode == MODE_STORM) &&
         options->transport == TRANSPORT_LONGPOLL) {
         die("%s takes --transport ws or sse", mode_names[options->mode]);
     }
@@ -177,6 +180,9 @@ static void check(const options *options) {
     }
     if (options->mode == MODE_CATCHUP && options->event_count == 0) {
         die("a catch-up takes --events of at least 1");
+    }
+    if (options->mode == MODE_STORM && options->live_count == 0) {
+        die("a storm takes --live of at least 1");
     }
     if (options->mode == MODE_FANOUT && options->window > 0 && options->rate_per_s > 0) {
         die("--window and --rate exclude each other");
@@ -201,7 +207,8 @@ options options_parse(int count, char **arguments) {
     }
     parsed.mode = (enum mode)mode;
     parsed.event_count = parsed.mode == MODE_CATCHUP ? 100000 : 3;
-    parsed.rate_per_s = parsed.mode == MODE_CATCHUP ? 20 : 0;
+    parsed.rate_per_s = parsed.mode == MODE_CATCHUP ? 20 : parsed.mode == MODE_STORM ? 100 : 0;
+    parsed.live_count = parsed.mode == MODE_STORM ? 100 : 0;
     for (int i = 2; i < count; i++) {
         const char *text = arguments[i];
         if (strncmp(text, "--", 2) != 0) {

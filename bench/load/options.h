@@ -15,7 +15,8 @@ typedef enum mode {
     MODE_POLL,
     MODE_CHURN,
     MODE_IDLE,
-    MODE_CATCHUP
+    MODE_CATCHUP,
+    MODE_STORM
 } mode;
 typedef enum transport { TRANSPORT_WS, TRANSPORT_SSE, TRANSPORT_LONGPOLL } transport;
 typedef enum wait { WAIT_SPIN, WAIT_SLEEP } wait_kind;

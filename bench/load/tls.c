@@ -8,7 +8,6 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +34,9 @@ static int on_read(BIO *bio, char *out, size_t cap, size_t *done) {
     if (!input.is_given) {
         ssize_t got = recv(fd_of(bio), out, cap, 0);
         *done = got > 0 ? (size_t)got : 0;
+        if (got < 0 && errno == EAGAIN) {
+            BIO_set_retry_read(bio);
+        }
         return got > 0;
     }
     *done = cap < input.len ? cap : input.len;
@@ -103,31 +105,54 @@ static SSL_CTX *context(void) {
     return made;
 }
 
-tls *tls_open(int fd) {
+tls *tls_begin(int fd) {
     SSL *tls = SSL_new(context());
     BIO *bio = BIO_new(method());
-    const unsigned char *protocol = NULL;
-    unsigned protocol_len = 0;
     if (tls == NULL || bio == NULL) {
         die("out of memory");
     }
     BIO_set_data(bio, (void *)(intptr_t)fd);
     BIO_set_init(bio, 1);
     SSL_set_bio(tls, bio, bio);
-    input.is_given = false;
-    ERR_clear_error();
-    errno = 0;
-    if (SSL_connect(tls) != 1) {
-        fail("shaking hands");
-    }
+    return tls;
+}
+
+static void check_protocol(const tls *tls) {
+    const unsigned char *protocol = NULL;
+    unsigned protocol_len = 0;
     SSL_get0_alpn_selected(tls, &protocol, &protocol_len);
     if (protocol_len > 0 && (protocol_len != 8 || memcmp(protocol, "http/1.1", 8) != 0)) {
         die("the server chose another protocol: %.*s", (int)protocol_len, (const char *)protocol);
     }
+}
+
+static int shake(tls *tls) {
+    input.is_given = false;
+    ERR_clear_error();
+    errno = 0;
+    return SSL_connect(tls);
+}
+
+tls *tls_open(int fd) {
+    tls *tls = tls_begin(fd);
+    if (shake(tls) != 1) {
+        fail("shaking hands");
+    }
+    check_protocol(tls);
     return tls;
 }
 
-size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out) {
+tls_state tls_advance(tls *tls) {
+    int result = shake(tls);
+    if (result == 1) {
+        check_protocol(tls);
+        return TLS_READY;
+    }
+    return SSL_get_error(tls, result) == SSL_ERROR_WANT_READ ? TLS_WAITING : TLS_BROKEN;
+}
+
+/* Decrypts what is whole into out; gives its length, and why no more came. */
+static int decrypt(tls *tls, const char *bytes, size_t len, char *out, size_t *out_len) {
     size_t cap = len + TLS_HELD_MAX;
     size_t done = 0;
     size_t got = 0;
@@ -138,7 +163,13 @@ size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out) {
     while (SSL_read_ex(tls, out + done, cap - done, &got) == 1) {
         done += got;
     }
-    int why = SSL_get_error(tls, 0);
+    *out_len = done;
+    return SSL_get_error(tls, 0);
+}
+
+size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out) {
+    size_t done = 0;
+    int why = decrypt(tls, bytes, len, out, &done);
     if (why == SSL_ERROR_ZERO_RETURN) {
         die("the server ended TLS");
     }
@@ -146,6 +177,11 @@ size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out) {
         fail("decrypting");
     }
     return done;
+}
+
+bool tls_try_decrypt(tls *tls, const char *bytes, size_t len, char *out, size_t *out_len) {
+    int why = decrypt(tls, bytes, len, out, out_len);
+    return why == SSL_ERROR_WANT_READ || *out_len > 0;
 }
 
 void tls_send(tls *tls, const char *bytes, size_t len) {

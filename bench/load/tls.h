@@ -7,6 +7,7 @@
 #ifndef TLS_H
 #define TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct ssl_st tls;
@@ -18,9 +19,20 @@ typedef struct ssl_st tls;
  * program. */
 tls *tls_open(int fd);
 
+typedef enum tls_state { TLS_WAITING, TLS_READY, TLS_BROKEN } tls_state;
+
+/* Gives a connection over a socket that does not block, before anything is sent on it. */
+tls *tls_begin(int fd);
+
+/* Goes on with the handshake as far as the socket goes. Broken: it has ended, or is no TLS. */
+tls_state tls_advance(tls *tls);
+
 /* Decrypts all that the bytes have whole, together with those of before. Returns the text's length,
  * at most len + TLS_HELD_MAX, for which out has room. */
 size_t tls_decrypt(tls *tls, const char *bytes, size_t len, char *out);
+
+/* The same, for those who may be ended: false if TLS has ended or is broken, and nothing came before. */
+bool tls_try_decrypt(tls *tls, const char *bytes, size_t len, char *out, size_t *out_len);
 
 /* Sends all. The socket takes it: what is sent is short. */
 void tls_send(tls *tls, const char *bytes, size_t len);
