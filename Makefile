@@ -10,7 +10,7 @@ ARTIFACTS := $(abspath $(or $(HERALD_ARTIFACTS),artifacts))
 PYTHON := .venv/bin/python
 RESULTS := $(ARTIFACTS)/results
 
-# Flags of `herald serve` for `make run`, and what `make test-clients` hands to pytest.
+# Flags of `herald serve` for `make run`, of programs for others, and what `make test-clients` hands to pytest.
 ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -28,10 +28,10 @@ TSAN_SUPPRESSIONS := $(abspath scripts/tsan.supp)
 THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$(TSAN_SUPPRESSIONS)
 
 # Only for the tests: the server takes each HERALD_ variable for a setting.
-test-clients check-address check-thread autobahn measure: export HERALD_ARTIFACTS := $(ARTIFACTS)
+test-clients check-address check-thread autobahn measure soak: export HERALD_ARTIFACTS := $(ARTIFACTS)
 
-.PHONY: help run build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure bench \
-	clean setup-build setup-test setup-bench
+.PHONY: help run build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure soak \
+	bench clean setup-build setup-test setup-bench
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,9 @@ measure: build setup-test ## Measures memory per idle connection, and what a sta
 	@mkdir -p $(ARTIFACTS)/measure
 	$(PYTHON) Tests/Clients/measure_idle.py --json $(ARTIFACTS)/measure/idle.json
 	$(PYTHON) Tests/Clients/measure_stall.py --json $(ARTIFACTS)/measure/stall.json
+
+soak: build setup-test ## Churns all transports for 20 minutes, or as ARGS="--minutes N" says; nothing may be lost or grow
+	$(PYTHON) scripts/soak.py --json $(ARTIFACTS)/soak.json $(ARGS)
 
 bench: build setup-bench ## Compares with the floor and with nginx and Nchan side by side; flags of bench/run.py in ARGS
 	@mkdir -p $(ARTIFACTS)/bench

@@ -326,14 +326,16 @@ FAILURES = (OSError, Closed, h2.exceptions.ProtocolError)
 class FaultReader(threading.Thread):
     """Reads from start until it has the last event, over as many sessions as it takes."""
 
-    def __init__(self, ledger, server, transport, filters, start, wire, *, strays=0.3, kinds=None):
+    def __init__(
+        self, ledger, server, transport, filters, start, wire, *, strays=0.3, kinds=None, patience=2 * PATIENCE
+    ):
         super().__init__(daemon=True)
         self.ledger, self.server, self.transport, self.filters = ledger, server, transport, filters
         self.cursor, self.wire, self.strays = start, wire, strays
         self.kinds = {**SESSIONS, **(kinds or {})}
         self.items, self.opened, self.error = [], [], None
         self.is_awaited = True  # an outcome must come before an event
-        self.deadline = time.monotonic() + 2 * PATIENCE
+        self.deadline = time.monotonic() + patience
 
     def run(self):
         try:
@@ -350,7 +352,7 @@ class FaultReader(threading.Thread):
     def _choose(self):
         chance = self.wire.chance
         strays = self.opened and chance.random() < self.strays
-        return chance.choice(TRANSPORTS) if strays else self.transport
+        return chance.choice(list(self.kinds)) if strays else self.transport
 
     def _go_on(self):
         transport = self._choose()

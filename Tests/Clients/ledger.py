@@ -40,10 +40,11 @@ class Ledger:
         name = epoch(identifier)
         return (self._epochs.index(name) if name in self._epochs else -1, sequence(identifier))
 
-    def after(self, start):
-        """The places and ids of what was published after start, in order."""
+    def after(self, start, topics=None):
+        """The places and ids of what was published after start, to these topics or to all, in order."""
         with self._lock:
-            placed = sorted((self.place(each), each) for each in self.events)
+            chosen = [each for each, (topic, _) in self.events.items() if topics is None or topic in topics]
+        placed = sorted((self.place(each), each) for each in chosen)
         return [(place, each) for place, each in placed if place > self.place(start)]
 
 
@@ -65,10 +66,10 @@ class Verdict:
 class Judge:
     """Walks through a reader's items in the order in which they came."""
 
-    def __init__(self, ledger, start, reasons):
+    def __init__(self, ledger, start, reasons, topics=None):
         self.ledger, self.reasons = ledger, set(reasons)
         self.verdict = Verdict()
-        self.due = ledger.after(start)
+        self.due = ledger.after(start, topics)
         self.at = 0  # of those due, how many have been passed
         self.newest = ledger.place(start)
         self.gaps, self.seen, self.seen_doubtful = [], set(), set()
@@ -134,7 +135,7 @@ class Judge:
         return self.verdict
 
 
-def judge(items, ledger, start, reasons=()):
-    """Ids ascend, nothing comes twice, and each event after start came, or lies in a gap that was told before a later
-    event came. A gap needs one of the reasons."""
-    return Judge(ledger, start, reasons).judge(items)
+def judge(items, ledger, start, reasons=(), topics=None):
+    """Ids ascend, nothing comes twice, and each event after start, of these topics or of all, came, or lies in a gap
+    that was told before a later event came. A gap needs one of the reasons."""
+    return Judge(ledger, start, reasons, topics).judge(items)

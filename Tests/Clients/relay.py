@@ -28,15 +28,14 @@ class _Side:
 
 
 class Relay:
-    """Clients take it for a server. All that is asked of it is done when the call returns."""
-
-    trust = None
+    """Clients take it for a server, or for its secure side if it leads there. All that is asked of it is done when the
+    call returns."""
 
     def __init__(self, server):
-        self._target = (server.host, server.port)
+        self._server, self._target = server, (server.host, server.port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.host, self.port = self._listener.getsockname()
-        self.url = f"http://{self.host}:{self.port}"
+        self.url = f"{server.url.partition(':')[0]}://{self.host}:{self.port}"
         self.accepted = 0
         self._sides, self._frozen = set(), set()
         self._orders = queue.SimpleQueue()
@@ -54,6 +53,10 @@ class Relay:
     def __exit__(self, *_):
         self.close()
 
+    @property
+    def trust(self):
+        return self._server.trust
+
     # What may be asked of it.
 
     def cut(self):
@@ -63,6 +66,10 @@ class Relay:
     def freeze(self):
         """Forwards nothing more on the connections that there are, and closes none of them."""
         self._order(self._freeze)
+
+    def bury(self):
+        """Ends by RST what was left half-open."""
+        self._order(self._bury)
 
     def lead_to(self, server):
         """New connections go to this server; to none, and they are reset."""
@@ -181,10 +188,14 @@ class Relay:
             self._forget(side)
             self._frozen.add(side)
 
-    def _close(self):
-        self._cut()
+    def _bury(self):
         for side in self._frozen:
             end_by_reset(side.socket)
+        self._frozen.clear()
+
+    def _close(self):
+        self._cut()
+        self._bury()
         for each in (self._listener, self._ear):
             self._selector.unregister(each)
         self._listener.close()

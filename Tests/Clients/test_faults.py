@@ -169,7 +169,6 @@ def test_connections_are_reset(scene, started, transport):
     case = scene(started("roomy", ROOMY))
     with Relay(case.server) as relay:
         case.publish(lambda: relay)
-        relay.ws_url = f"ws://{relay.host}:{relay.port}"
         reader = case.read(relay)
         case.meanwhile(relay.cut, 0.01, 0.15)
         case.end()
