@@ -242,15 +242,28 @@ static const hr_slice known_names[HR_NAME_COUNT] = {
     [HR_NAME_X_FORWARDED_FOR] = {"X-Forwarded-For", 15},
 };
 
-static void note_name(hr_http1 *http, uint32_t index) {
+/* Those whose value is a list (RFC 9110 §5.3). Of any other, who stands before us may have taken the
+ * second where we would take the first. */
+static bool may_repeat(size_t name) {
+    return name == HR_NAME_ACCEPT || name == HR_NAME_ACCEPT_ENCODING ||
+           name == HR_NAME_IF_NONE_MATCH || name == HR_NAME_PREFER || name == HR_NAME_WS_EXTENSIONS;
+}
+
+static bool note_name(hr_http1 *http, uint32_t index) {
     hr_slice name = hr__http1_slice(http, http->fields[index].name);
     for (size_t i = 0; i < HR_NAME_COUNT; i++) {
-        if (hr_slice_equal_nocase(name, known_names[i])) {
-            uint32_t *place = &http->said.known[i];
-            *place = *place == 0 ? index + 1 : *place;
-            return;
+        if (!hr_slice_equal_nocase(name, known_names[i])) {
+            continue;
         }
+        uint32_t *place = &http->said.known[i];
+        if (*place == 0) {
+            *place = index + 1;
+            return true;
+        }
+        return may_repeat(i) ||
+               refuse(http, HR_FAULT_HEADER, "header field that has one value comes twice");
     }
+    return true;
 }
 
 /* What Connection asks for. An HTTP/1.0 peer's Upgrade is not meant for us (RFC 9110 §7.8). */
@@ -289,10 +302,10 @@ bool hr__http1_judge_head(hr_http1 *http) {
         http1_field *field = &http->fields[i];
         if (!judge_field_form(http, field, &at) ||
             !judge_field_meaning(http, hr__http1_slice(http, field->name),
-                                 hr__http1_slice(http, field->value))) {
+                                 hr__http1_slice(http, field->value)) ||
+            !note_name(http, i)) {
             return false;
         }
-        note_name(http, i);
     }
     if (at + 2 != http->head.len || !head_has(http, at, "\r\n", 2)) {
         return refuse(http, HR_FAULT_HEADER, "header field is malformed");

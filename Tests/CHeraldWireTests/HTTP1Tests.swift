@@ -322,6 +322,21 @@ struct HTTP1HeaderTests {
     }
 
     @Test(arguments: [
+        "Content-Type", "Herald-Type", "Idempotency-Key", "Last-Event-ID", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
+        "ce-id", "ce-source", "ce-specversion", "ce-type",
+    ])
+    func `a field of one value comes once`(name: String) {
+        #expect(fault("GET / HTTP/1.1", "Host: a", "\(name): b") == .HR_FAULT_NONE)
+        #expect(fault("GET / HTTP/1.1", "Host: a", "\(name): b", "\(name): b") == .HR_FAULT_HEADER)
+        #expect(fault("GET / HTTP/1.1", "Host: a", "\(name): b", "A: b", "\(name.uppercased()): c") == .HR_FAULT_HEADER)
+    }
+
+    @Test(arguments: ["Accept", "Accept-Encoding", "If-None-Match", "Prefer", "Sec-WebSocket-Extensions", "Cookie"])
+    func `lists and what means nothing here may come in parts`(name: String) {
+        #expect(fault("GET / HTTP/1.1", "Host: a", "\(name): b", "\(name): c") == .HR_FAULT_NONE)
+    }
+
+    @Test(arguments: [
         "", "a", "a.example", "a.example:80", "a:", "127.0.0.1:65535", "[::1]", "[::1]:8080", "[2001:db8::1.2.3.4]:1",
         "a%20b", "-._~!$&'()*+,;=",
     ])

@@ -87,6 +87,7 @@ MALFORMED = {
     "transfer-encoding": [*pseudo(method="POST"), ("transfer-encoding", "chunked")],
     "te": [*pseudo(), ("te", "gzip")],
     "two hosts": [*pseudo(authority=None), ("host", "a.test"), ("host", "b.test")],
+    "two cursors": [*pseudo(), ("last-event-id", "earliest"), ("last-event-id", "latest")],
     "two lengths": [*pseudo(), ("content-length", "0"), ("content-length", "1")],
     "a length that is none": [*pseudo(), ("content-length", "1x")],
     "a negative length": [*pseudo(), ("content-length", "-1")],

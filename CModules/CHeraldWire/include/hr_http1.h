@@ -3,7 +3,7 @@
  * Fed any pieces, it gathers one request at a time within fixed limits. It holds no socket and
  * answers nothing. The outcome never depends on where the input was cut. What smuggling needs is
  * refused: two lengths, a length with a transfer coding, a coding other than chunked, bare CR or
- * LF, folded lines, white space before the colon, more or fewer than one Host in HTTP/1.1. */
+ * LF, folded lines, white space before the colon, not one Host in HTTP/1.1, two of a single field. */
 #ifndef HR_HTTP1_H
 #define HR_HTTP1_H
 
