@@ -90,8 +90,16 @@ static void begin(returner *returner, uint32_t index) {
 }
 
 static void ask(returner *returner) {
+    const stream *stream = &returner->stream;
+    char text[REQUEST_MAX];
+    size_t len = stream_request(stream->kind, stream->topic, text, sizeof text);
+    bool is_sent = stream->inbox.tls != NULL
+                       ? tls_try_send(stream->inbox.tls, text, len)
+                       : send(stream->fd, text, len, MSG_NOSIGNAL) == (ssize_t)len;
     returner->state = ASKING;
-    stream_ask(&returner->stream);
+    if (!is_sent) {
+        fail(returner);
+    }
 }
 
 static void shake(returner *returner) {

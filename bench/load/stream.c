@@ -330,11 +330,6 @@ static void on_ready(source *source, uint32_t events) {
     }
 }
 
-void stream_ask(const stream *stream) {
-    char text[REQUEST_MAX];
-    send_all(stream, text, stream_request(stream->kind, stream->topic, text, sizeof text));
-}
-
 void stream_begin(stream *stream, stream_kind *kind, uint32_t topic) {
     *stream = (struct stream){.source = {.on_ready = on_ready},
                               .fd = connect_to((uint16_t)kind->port, 0),
@@ -344,7 +339,8 @@ void stream_begin(stream *stream, stream_kind *kind, uint32_t topic) {
         stream->inbox.tls = tls_open(stream->fd);
     }
     if (kind->transport != TRANSPORT_LONGPOLL) {
-        stream_ask(stream);
+        char text[REQUEST_MAX];
+        send_all(stream, text, stream_request(kind, topic, text, sizeof text));
         return;
     }
     bool knows_position = kind->dialect != DIALECT_NCHAN;

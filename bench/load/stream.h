@@ -59,9 +59,6 @@ stream_kind stream_kind_of(const options *options, stream_on_event_fn *on_event,
 /* Connects and asks, without waiting for the answer. */
 void stream_begin(stream *stream, stream_kind *kind, uint32_t topic);
 
-/* Sends the request that opens a WebSocket or a stream of events, on a stream that is connected. */
-void stream_ask(const stream *stream);
-
 /* Reads once and hands on what is whole. False if nothing came. */
 bool stream_read(stream *stream);
 

@@ -184,11 +184,15 @@ bool tls_try_decrypt(tls *tls, const char *bytes, size_t len, char *out, size_t 
     return why == SSL_ERROR_WANT_READ || *out_len > 0;
 }
 
-void tls_send(tls *tls, const char *bytes, size_t len) {
+bool tls_try_send(tls *tls, const char *bytes, size_t len) {
     size_t sent = 0;
     ERR_clear_error();
     errno = 0;
-    if (SSL_write_ex(tls, bytes, len, &sent) != 1 || sent != len) {
+    return SSL_write_ex(tls, bytes, len, &sent) == 1 && sent == len;
+}
+
+void tls_send(tls *tls, const char *bytes, size_t len) {
+    if (!tls_try_send(tls, bytes, len)) {
         fail("sending over TLS");
     }
 }

@@ -37,6 +37,9 @@ bool tls_try_decrypt(tls *tls, const char *bytes, size_t len, char *out, size_t 
 /* Sends all. The socket takes it: what is sent is short. */
 void tls_send(tls *tls, const char *bytes, size_t len);
 
+/* The same; false if the connection has ended. */
+bool tls_try_send(tls *tls, const char *bytes, size_t len);
+
 /* Ends *tls without telling the server; the socket is the caller's to close. */
 void tls_close(tls **tls);
 
