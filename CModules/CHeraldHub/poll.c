@@ -307,7 +307,8 @@ void hr__poll_end(hr_session *session, const hr_lease_end *end) {
     char digits[20];
     bool is_challenged = end->challenge.len > 0;
     const hr_slice parts[] = {
-        HR_LIT("Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"),
+        HR_LIT("Content-Type: application/problem+json\r\n"),
+        session->home->hub->config.fault_headers,
         is_challenged ? HR_LIT("WWW-Authenticate: ") : HR_LIT(""),
         end->challenge,
         is_challenged ? HR_LIT("\r\n") : HR_LIT(""),

@@ -246,7 +246,9 @@ static const hr_slice known_names[HR_NAME_COUNT] = {
  * second where we would take the first. */
 static bool may_repeat(size_t name) {
     return name == HR_NAME_ACCEPT || name == HR_NAME_ACCEPT_ENCODING ||
-           name == HR_NAME_IF_NONE_MATCH || name == HR_NAME_PREFER || name == HR_NAME_WS_EXTENSIONS;
+           name == HR_NAME_IF_NONE_MATCH || name == HR_NAME_PREFER ||
+           name == HR_NAME_WS_EXTENSIONS || name == HR_NAME_FORWARDED ||
+           name == HR_NAME_X_FORWARDED_FOR;
 }
 
 static bool note_name(hr_http1 *http, uint32_t index) {

@@ -25,7 +25,7 @@ struct Server: ServiceLifecycle.Service {
     private let drained: AsyncStream<Void>
 
     /// Makes the log and the hub, and listens. Throws ``StartFailure``.
-    init(_ settings: ServerSettings, _ logger: Logger) throws(StartFailure) {
+    init(_ settings: ServerSettings, _ logger: Logger) async throws(StartFailure) {
         self.settings = settings
         self.logger = logger
         let plan = ServerPlan(settings)
@@ -44,7 +44,7 @@ struct Server: ServiceLifecycle.Service {
             throw StartFailure(description: "cannot listen on \(settings.listen): \(error)")
         }
         (tls, tlsPort) = try Self.listenSecurely(hub, settings, logger)
-        access = try Access(settings, logger)
+        access = try await Access(settings, logger)
         service = Service(
             hub: hub, engine: MemoryEngine(hub: hub), access: access, settings: settings, loopCount: plan.hub.loopCount,
             certificateExpiry: { [tls] in tls?.expiry }, onDrained: { drainEnd.finish() })

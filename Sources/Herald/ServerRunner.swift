@@ -36,7 +36,7 @@ public enum ServerRunner {
         // A peer that has gone is seen by the error of the write, not by a signal.
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit(for: settings, logger)
-        let server = try Server(settings, logger)
+        let server = try await Server(settings, logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

@@ -95,6 +95,16 @@ public struct Request: ~Copyable {
         unsafe hr_request_set_headers(handle, index)
     }
 
+    /// The value of the first cookie of a name (RFC 6265 §5.4). Precondition: an HTTP request.
+    @_lifetime(borrow self)
+    public func cookie(named name: String) -> Bytes? {
+        guard let header = header(.cookie) else { return nil }
+        let line = unsafe header.slice
+        var value = unsafe hr_slice()
+        guard unsafe name.withSlice({ name in unsafe hr_cookie_find(line, name, &value) }) else { return nil }
+        return unsafe Bytes(value, of: self)
+    }
+
     /// Whether it asks to become a WebSocket. Precondition: an HTTP request.
     public var wantsWebSocket: Bool { unsafe hr_request_wants_upgrade(handle) }
 

@@ -67,7 +67,8 @@ struct ServeCommand: AsyncParsableCommand {
         let lists = [
             "rules": retention.rules, "tls-certificate": tls.certificates, "tls-key": tls.keys,
             "allowed-origins": browsers.origins, "token-key-file": access.tokenKeyFiles,
-            "trusted-proxies": crowds.trustedProxies,
+            "trusted-proxies": crowds.trustedProxies, "anonymous-publish": access.anonymousPublish,
+            "anonymous-subscribe": access.anonymousSubscribe,
         ]
         var given = lists.filter { !$0.value.isEmpty }
         for (key, value) in groups.joined() {
@@ -222,11 +223,37 @@ struct AccessOptions: ParsableArguments {
     @Option(help: .setting("api-key-file"))
     var apiKeyFile: String?
 
+    @Option(name: .customLong("anonymous-publish"), help: .setting("anonymous-publish"))
+    var anonymousPublish: [String] = []
+
+    @Option(name: .customLong("anonymous-subscribe"), help: .setting("anonymous-subscribe"))
+    var anonymousSubscribe: [String] = []
+
+    @Option(help: .setting("token-cookie"))
+    var tokenCookie: String?
+
+    @Option(help: .setting("token-warning"))
+    var tokenWarning: String?
+
+    @Option(help: .setting("token-checks"))
+    var tokenChecks: String?
+
+    @Option(help: .setting("max-revocations"))
+    var maxRevocations: String?
+
+    @Option(help: .setting("revocation-keep"))
+    var revocationKeep: String?
+
+    @Option(help: .setting("revocation-file"))
+    var revocationFile: String?
+
     var given: [String: String?] {
         [
             "token-secret-file": tokenSecretFile, "token-jwks": tokenJwks, "token-jwks-refresh": tokenJwksRefresh,
             "token-leeway": tokenLeeway, "token-issuer": tokenIssuer, "token-audience": tokenAudience,
-            "token-cache": tokenCache, "api-key-file": apiKeyFile,
+            "token-cache": tokenCache, "api-key-file": apiKeyFile, "token-cookie": tokenCookie,
+            "token-warning": tokenWarning, "token-checks": tokenChecks, "max-revocations": maxRevocations,
+            "revocation-keep": revocationKeep, "revocation-file": revocationFile,
         ]
     }
 }

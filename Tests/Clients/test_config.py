@@ -89,6 +89,13 @@ DEFAULTS = {
     "token-jwks-refresh": "5m",
     "token-leeway": "0s",
     "token-cache": 10000,
+    "anonymous-publish": [],
+    "anonymous-subscribe": [],
+    "token-cookie": "herald_token",
+    "token-warning": "1m",
+    "token-checks": 1000,
+    "max-revocations": 100000,
+    "revocation-keep": "1d",
     "allowed-origins": [],
     "allow-credentials": False,
     "hsts": "0s",
@@ -106,7 +113,7 @@ def test_the_defaults(printed):
     assert {key: settings.get(key) for key in DEFAULTS} == DEFAULTS
     assert settings["loops"] >= 1
     unset = {"tls-listen", "tls-client-ca", "token-secret-file", "token-jwks", "token-issuer", "token-audience"}
-    assert set(settings) <= {*DEFAULTS, *unset, "loops", "echo-path", "api-key-file", "publish-burst"}
+    assert set(settings) <= {*DEFAULTS, *unset, "loops", "echo-path", "api-key-file", "publish-burst", "revocation-file"}
     assert origin(text, "listen") == "default"
 
 

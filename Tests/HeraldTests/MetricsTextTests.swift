@@ -31,7 +31,7 @@ import Testing
         }
         #expect(Set(names).count == names.count)
         #expect(names.allSatisfy { $0.hasPrefix("herald_") })
-        #expect(names.count == 46)
+        #expect(names.count == 56)
     }
 
     @Test func `series are there before anything happened`() {

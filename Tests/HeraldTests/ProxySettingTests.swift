@@ -8,6 +8,8 @@ let crowdSamples: [String: [String]] = [
     "trusted-proxies": ["10.0.0.0/8", "2001:db8::1"], "forwarded-header": ["forwarded"],
     "max-connections-per-address": ["7"], "handshake-rate": ["7"], "publish-rate": ["7"], "publish-burst": ["7"],
     "retry-after": ["7s"],
+    "anonymous-publish": ["a/*", "b"], "anonymous-subscribe": ["**"], "token-cookie": ["t"], "token-warning": ["7s"],
+    "token-checks": ["7"], "max-revocations": ["7"], "revocation-keep": ["7d"], "revocation-file": ["/revoked"],
 ]
 
 extension BoundTests {
@@ -19,6 +21,10 @@ extension BoundTests {
             ("publish-rate", "0", nil, "10000000", "10000001"),
             ("publish-burst", "1", "0", "10000000", "10000001"),
             ("retry-after", "1s", "999ms", "1h", "3600001ms"),
+            ("token-warning", "0s", nil, "1d", "86400001ms"),
+            ("token-checks", "1", "0", "1000000", "1000001"),
+            ("max-revocations", "0", nil, "10000000", "10000001"),
+            ("revocation-keep", "1m", "59999ms", "365d", "31536000001ms"),
         ]
 }
 

@@ -49,7 +49,7 @@ typedef struct hr_hub_config {
      * bound. */
     uint32_t readers_per_second_max;
     uint32_t retry_after_s_max; /* Retry-After of 429 and 503: 1 to so many seconds, at random */
-    hr_slice server_name; /* for the Server header; copied */
+    hr_slice server_name;       /* for the Server header; copied */
     /* Header lines, each with its CRLF, that heads of answers are given by hr_request_set_headers;
      * the first until something else is said. Copied. */
     const hr_slice *header_blocks;

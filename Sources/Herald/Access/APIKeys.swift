@@ -12,6 +12,7 @@ final class APIKeys: Sendable {
     private let logger: Logger
     private let watch: FileWatch
     private let grants: Mutex<[TokenDigest: Grant]>
+    private let hasChanged = Atomic<Bool>(false)
 
     /// What keys begin with, so that people and scanners of leaked secrets know one when they see it.
     static let prefix = "hk_"
@@ -50,6 +51,14 @@ final class APIKeys: Sendable {
         return grants.withLock { $0[digest] }
     }
 
+    /// Whether the keys have changed since this was asked last.
+    func takeChange() -> Bool { hasChanged.exchange(false, ordering: .acquiringAndReleasing) }
+
+    /// Whether a grant is still one of the keys': one that was changed is another.
+    func has(_ grant: Grant) -> Bool {
+        grants.withLock { grants in grants.values.contains { $0.isSame(as: grant) } }
+    }
+
     /// Reads the file again whenever it changes or SIGHUP comes, until the task is cancelled.
     func run() async {
         guard path != nil else { return }
@@ -62,6 +71,7 @@ final class APIKeys: Sendable {
         do throws(KeyFault) {
             let read = try Self.read(path)
             grants.withLock { $0 = read }
+            hasChanged.store(true, ordering: .releasing)
             logger.info("API keys read again: \(reason)", metadata: ["keys": "\(read.count)"])
         } catch {
             logger.error("API keys not read again, the old ones stay: \(EscapedText.quoted(path)) \(error)")

@@ -45,11 +45,11 @@ final class Access: Sendable {
     /// Reads keys and revocations. Throws what is wrong with them.
     init(
         _ settings: ServerSettings, _ logger: Logger, now: @escaping @Sendable () -> Int64 = Access.wallClock
-    ) throws(StartFailure) {
+    ) async throws(StartFailure) {
         isOn = settings.isAccessControlled
         anonymous = isOn ? Grant(anonymousBy: settings) : .open
         cookieName = settings.tokenCookie
-        verifier = try TokenVerifier(settings, logger)
+        verifier = try await TokenVerifier(settings, logger)
         keys = try APIKeys(settings, logger)
         revocations = Revocations(limit: settings.maxRevocations)
         leeway = settings.tokenLeeway.components.seconds
@@ -67,7 +67,8 @@ final class Access: Sendable {
                 }
             } catch {
                 throw StartFailure(
-                    description: "cannot use the revocation file \(EscapedText.quoted(revocationFile.path)): \(error.what)")
+                    description:
+                        "cannot use the revocation file \(EscapedText.quoted(revocationFile.path)): \(error.what)")
             }
         }
     }
@@ -99,6 +100,13 @@ final class Access: Sendable {
             // Keys that are gone end what was opened by them.
             admissions.revoke { $0.source == .apiKey && !self.keys.has($0) }
         }
+    }
+
+    /// What has happened so far, for metrics.
+    var counts: AccessCounts {
+        AccessCounts(
+            tokens: verifier.counts, apiKeys: keys.count, admissions: admissions.counts,
+            revocations: revocations.entryCount, isOn: isOn)
     }
 
     // MARK: Checks

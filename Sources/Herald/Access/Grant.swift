@@ -64,6 +64,13 @@ final class Grant: Sendable {
         self.manage = manage
     }
 
+    /// Whether another grants the same to the same.
+    func isSame(as other: Grant) -> Bool {
+        self === other
+            || (source == other.source && subject == other.subject && publish == other.publish
+                && subscribe == other.subscribe && manage == other.manage)
+    }
+
     /// Who has the grant, for log lines: escaped, bounded, and never a credential.
     var label: String {
         if let subject { return EscapedText.quoted(subject, limit: Self.labelLength) }

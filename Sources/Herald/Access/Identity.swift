@@ -57,7 +57,7 @@ extension Access {
     }
 
     private func judge(_ credential: borrowing Bytes) throws(Problem) -> Identity {
-        if credential.hasPrefix(APIKeys.prefix) {
+        if credential.hasPrefix("hk_") {
             guard let grant = keys.grant(for: credential) else {
                 throw Problem(.invalidToken, "the API key is not known here", challenge: .invalid)
             }

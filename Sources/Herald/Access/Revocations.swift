@@ -85,8 +85,6 @@ final class Revocations: Sendable {
         table.entries = table.entries.filter { $0.value.keptUntil > now }
     }
 
-    /// Those that are known, by no order.
-    var entries: [Entry] {
-        table.withLock { Array($0.entries.values) }
-    }
+    /// How many are known.
+    var entryCount: Int { count.load(ordering: .acquiring) }
 }

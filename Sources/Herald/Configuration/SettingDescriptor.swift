@@ -88,6 +88,23 @@ public struct SettingDescriptor: Sendable {
             write: { settings in kind.write(settings[keyPath: property]).map { [$0] } })
     }
 
+    /// A setting of any number of filters.
+    private static func filters(
+        _ key: String, _ property: WritableKeyPath<ServerSettings, [String]> & Sendable, _ summary: String
+    ) -> SettingDescriptor {
+        let accepted = "a filter, such as news/**"
+        return SettingDescriptor(
+            key: key, flag: key, shape: .texts, summary: summary, accepted: accepted, placeholder: "filter",
+            defaultText: "none",
+            read: { texts, settings, checkFilter in
+                settings[keyPath: property] = texts.filter { checkFilter($0) == nil }
+                return texts.compactMap { text in
+                    checkFilter(text).map { "\(EscapedText.quoted(text, limit: 60)) is no filter: \($0)" }
+                }
+            },
+            write: { settings in settings[keyPath: property] })
+    }
+
     /// A setting of any number of files.
     private static func files(
         _ key: String, _ property: WritableKeyPath<ServerSettings, [String]> & Sendable, _ summary: String
@@ -219,6 +236,26 @@ extension SettingDescriptor {
             "token-cache", \.tokenCache, .count(0...1_000_000),
             "Number of checked tokens that are remembered; 0 remembers none"),
         one("api-key-file", \.apiKeyFile, SettingKind.file.optional, "YAML file of API keys, by their SHA-256"),
+        filters(
+            "anonymous-publish", \.anonymousPublish,
+            "Filter of topics that whoever shows no token may publish to; allow-anonymous is all"),
+        filters(
+            "anonymous-subscribe", \.anonymousSubscribe,
+            "Filter that whoever shows no token may subscribe to; allow-anonymous is all"),
+        one("token-cookie", \.tokenCookie, .cookieName, "Cookie that a browser's token may be in"),
+        one(
+            "token-warning", \.tokenWarning, .duration(.zero...day),
+            "How long before its token runs out a stream is told"),
+        one(
+            "token-checks", \.tokenChecks, .count(1...1_000_000),
+            "Number of tokens that are checked at a time; one more is answered 503"),
+        one("max-revocations", \.maxRevocations, .count(0...10_000_000), "Number of revocations"),
+        one(
+            "revocation-keep", \.revocationKeep, .duration(.seconds(60)...day * 365),
+            "How long a revocation is kept; must be as long as the longest life of a token"),
+        one(
+            "revocation-file", \.revocationFile, SettingKind.file.optional,
+            "File in which revocations outlive the server"),
     ]
 
     private static let compression: [SettingDescriptor] = [

@@ -117,6 +117,24 @@ extension SettingKind where Value == String {
             read: { $0.isEmpty || $0.utf8.contains(0) ? nil : $0 }, write: { $0 })
     }
 
+    /// The name of a cookie (RFC 6265 §4.1.1: a token of RFC 9110 §5.6.2).
+    static var cookieName: Self {
+        Self(
+            accepted: "a cookie's name: 1 to 64 letters, digits and !#$%&'*+-.^_`|~", placeholder: "name",
+            read: { text in
+                let isName =
+                    (1...64).contains(text.utf8.count)
+                    && text.unicodeScalars.allSatisfy { scalar in
+                        switch scalar {
+                        case "a"..."z", "A"..."Z", "0"..."9": true
+                        default: "!#$%&'*+-.^_`|~".unicodeScalars.contains(scalar)
+                        }
+                    }
+                return isName ? text : nil
+            },
+            write: { $0 })
+    }
+
     /// Any text of some length.
     static var words: Self {
         Self(

@@ -85,6 +85,30 @@ public struct ServerSettings: Sendable, Equatable {
     /// The YAML file of API keys. Default none.
     public var apiKeyFile: String?
 
+    /// The filters of topics that whoever shows no token may publish to. Default none; `allow-anonymous` is all.
+    public var anonymousPublish: [String] = []
+
+    /// The filters that whoever shows no token may subscribe to. Default none; `allow-anonymous` is all.
+    public var anonymousSubscribe: [String] = []
+
+    /// The cookie that a browser's token may be in. Default `herald_token`.
+    public var tokenCookie = "herald_token"
+
+    /// How long before its token runs out a stream is told. Default 1 minute, 0 to 1 day.
+    public var tokenWarning: Duration = .seconds(60)
+
+    /// The number of tokens that are checked at a time; remembered ones are not. Default 1,000, 1 to 1,000,000.
+    public var tokenChecks = 1000
+
+    /// The number of revocations. Default 100,000, 0 to 10,000,000.
+    public var maxRevocations = 100_000
+
+    /// How long a revocation is kept, which is the longest that a token may live. Default 1 day, 1 minute to 365 days.
+    public var revocationKeep: Duration = .seconds(86_400)
+
+    /// The file in which revocations outlive the server. Default none.
+    public var revocationFile: String?
+
     // MARK: Compression
 
     /// Whether clients that ask for compressed events get them. Default true.
@@ -223,6 +247,12 @@ public struct ServerSettings: Sendable, Equatable {
 
     /// Whether clients can show who they are: by tokens, or by API keys.
     public var isAuthenticationConfigured: Bool { areTokensConfigured || apiKeyFile != nil }
+
+    /// Whether clients are asked who they are: there is something to tell them apart by, or something that is not for
+    /// everybody.
+    public var isAccessControlled: Bool {
+        isAuthenticationConfigured || !anonymousPublish.isEmpty || !anonymousSubscribe.isEmpty
+    }
 
     /// Whether there are keys to check tokens with.
     public var areTokensConfigured: Bool { tokenSecretFile != nil || !tokenKeyFiles.isEmpty || tokenJWKS != nil }

@@ -67,6 +67,16 @@ struct SettingsChecks {
             warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
         }
         warn("token-jwks-refresh", settings.tokenJWKS == nil, "means nothing without token-jwks")
+        for key in ["anonymous-publish", "anonymous-subscribe"] {
+            warn(key, settings.allowAnonymous, "adds nothing, as allow-anonymous is set")
+        }
+        for key in [
+            "token-cookie", "token-warning", "token-checks", "max-revocations", "revocation-keep", "revocation-file",
+        ] {
+            warn(
+                key, !settings.isAuthenticationConfigured,
+                "means nothing without token-secret-file, token-key-file, token-jwks or api-key-file")
+        }
         for key in ["token-leeway", "token-issuer", "token-audience", "token-cache"] {
             warn(
                 key, !settings.areTokensConfigured,
@@ -83,7 +93,7 @@ struct SettingsChecks {
 
     /// Whoever reaches an address beyond loopback could publish and read everything.
     private func openness(of address: ListenAddress) -> String? {
-        guard !address.isLoopback, !settings.allowAnonymous, !settings.isAuthenticationConfigured else {
+        guard !address.isLoopback, !settings.allowAnonymous, !settings.isAccessControlled else {
             return nil
         }
         return "\(address) can be reached by other machines, and no authentication is configured; "

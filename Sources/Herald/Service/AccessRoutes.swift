@@ -19,9 +19,7 @@ extension Service {
             refuse(error, request)
             return
         }
-        var response = Response(status: 200, contentType: "application/json", body: Self.renewed(grant, braces: true))
-        response.add("Cache-Control", "no-store")
-        request.answer(response)
+        request.answer(.text(200, Self.renewed(grant, braces: true)))
     }
 
     /// The WebSocket command to go on with another token.
@@ -69,7 +67,9 @@ extension Service {
         do throws(Problem) {
             try PublishChecks.checkQuery(of: request)
             guard access.isOn else { throw Problem(.notFound, "without tokens there is nothing to revoke") }
-            guard grant.manage.isEverything else { throw Problem(grant, mayNot: "revoke tokens; that needs manage of **") }
+            guard grant.manage.isEverything else {
+                throw Problem(grant, mayNot: "revoke tokens; that needs manage of **")
+            }
             entry = try RevocationText.entry(request.body, at: access.now(), life: access.revocationLife)
         } catch {
             refuse(error, request)
@@ -84,7 +84,9 @@ extension Service {
         // The disk is not waited for on a loop's thread.
         Task {
             let outcome: Result<Void, Problem>
-            do throws(Problem) { outcome = .success(try service.access.revoke(entry)) } catch { outcome = .failure(error) }
+            do throws(Problem) { outcome = .success(try service.access.revoke(entry)) } catch {
+                outcome = .failure(error)
+            }
             parked.resume { request in
                 service.access.endCheck()
                 switch outcome {
@@ -130,8 +132,6 @@ enum RevocationText {
         }
         json.member("until", entry.keptUntil)
         json.close()
-        var response = Response(status: 201, contentType: "application/json", body: json.bytes)
-        response.add("Cache-Control", "no-store")
-        return response
+        return .text(201, json.bytes)
     }
 }

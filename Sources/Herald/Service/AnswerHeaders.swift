@@ -92,7 +92,7 @@ struct AnswerHeaders: Sendable {
     // MARK: Other origins
 
     /// What a page may see of an answer, besides what every page may (Fetch standard §2.2.2).
-    static let exposed = "ETag, Herald-Cursor, Retry-After"
+    static let exposed = "ETag, Herald-Cursor, Retry-After, WWW-Authenticate"
 
     private static func lines(for situation: Situation, _ settings: ServerSettings) -> [Response.Header] {
         switch situation.audience {

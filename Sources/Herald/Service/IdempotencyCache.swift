@@ -8,6 +8,9 @@ struct IdempotencyKey: Sendable, Hashable {
     let text: String
     /// A hash of all that the request publishes.
     let fingerprint: Int
+
+    /// What tells it from other keys. A key is printable, so that what stands before the last NUL is its owner.
+    fileprivate var name: String { owner.map { "\($0)\u{0}\(text)" } ?? text }
 }
 
 /// Answers to publishes that came with an idempotency key, kept for a while, so that a retry publishes nothing twice.
@@ -68,16 +71,17 @@ final class IdempotencyCache: Sendable {
         to key: IdempotencyKey, at now: ContinuousClock.Instant, publish: () throws(Problem) -> [UInt8]
     ) throws(Problem) -> Answer {
         guard countPerShard > 0 else { return .first(try publish()) }
-        let place = places[Int(UInt(bitPattern: key.text.hashValue) % UInt(places.count))]
+        let name = key.name
+        let place = places[Int(UInt(bitPattern: name.hashValue) % UInt(places.count))]
         let result = place.shard.withLock { shard -> Result<Answer, Problem> in
             shard.expire(before: now)
-            if let entry = shard.entries[key.text] {
+            if let entry = shard.entries[name] {
                 return .success(entry.fingerprint == key.fingerprint ? .repeated(entry.body) : .conflict)
             }
             do throws(Problem) {
                 let body = try publish()
                 shard.add(
-                    key.text, Entry(fingerprint: key.fingerprint, body: body, expiry: now + window),
+                    name, Entry(fingerprint: key.fingerprint, body: body, expiry: now + window),
                     countLimit: countPerShard, byteLimit: bytesPerShard)
                 return .success(.first(body))
             } catch {

@@ -10,6 +10,7 @@ struct MetricsText {
     let hub: HubStatistics
     let log: LogStatistics
     let refusals: [Problem.Kind: UInt64]
+    var access = AccessCounts()
     let loops: Int
     let version: String
     let uptime: Duration
@@ -27,6 +28,7 @@ struct MetricsText {
         appendDeliveries(to: &text)
         appendLosses(to: &text)
         appendLog(to: &text)
+        appendAccess(to: &text)
         return text.bytes
     }
 
@@ -133,6 +135,7 @@ struct MetricsText {
     static let refusalKinds: [Problem.Kind] = [
         .badTopic, .badParameter, .badHeader, .badJSON, .badEvent, .unsupportedMediaType, .bodyTooLarge,
         .idempotencyConflict, .tooManyTopics, .memoryLimit, .forbiddenOrigin, .rateLimited,
+        .unauthorized, .invalidToken, .expiredToken, .revokedToken, .forbidden, .keysUnavailable, .overloaded,
     ]
 
     private func appendReaders(to text: inout MetricsWriter) {

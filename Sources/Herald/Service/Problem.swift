@@ -73,6 +73,11 @@ struct Problem: Error, Sendable, Equatable {
     /// The status code.
     var status: Int { otherStatus ?? kind.status }
 
+    /// There is more to check than there may be at a time.
+    static var tooManyChecks: Problem {
+        Problem(.overloaded, "there are as many tokens to check as token-checks allows at a time")
+    }
+
     private var json: [UInt8] {
         var json = JSONWriter()
         json.open()

@@ -20,11 +20,11 @@ extension Service {
         case .plain:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: .heraldType, contentType: "application/octet-stream"), key)
+                    topicFrom: offset, typeHeader: .heraldType, contentType: "application/octet-stream"), key, as: grant)
         case .binaryCloudEvent:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key)
+                    topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key, as: grant)
         case .body(let format):
             publish(request, as: format, topicFrom: offset, key, as: grant)
         }
@@ -61,7 +61,7 @@ extension Service {
             refusePublish(error, work.abandon())
             return
         }
-        publish(work, nil)
+        publish(work, nil, as: grant)
     }
 
     /// Parses the body, checks every event in it, and publishes them.
@@ -80,19 +80,19 @@ extension Service {
                 refusePublish(error, work.abandon())
                 return
             }
-            publish(work, key)
+            publish(work, key, as: grant)
         }
     }
 
     /// Publishes what has been checked, and answers.
-    private func publish(_ work: consuming PublishRequest, _ key: IdempotencyKey?) {
+    private func publish(_ work: consuming PublishRequest, _ key: IdempotencyKey?, as grant: Grant) {
         if let key {
-            publish(work, under: key)
+            publish(work, under: key, as: grant)
             return
         }
         let receipts: Receipts
         do throws(Problem) {
-            receipts = try append(work)
+            receipts = try append(work, as: grant)
         } catch {
             refusePublish(error, work.abandon())
             return
@@ -101,8 +101,8 @@ extension Service {
     }
 
     /// Publishes all events or none, if the publisher's rate allows it.
-    private func append(_ work: borrowing PublishRequest) throws(Problem) -> Receipts {
-        try publishRates?.admit(work.publications.count, of: Self.publisherKey(of: work), at: .now)
+    private func append(_ work: borrowing PublishRequest, as grant: Grant) throws(Problem) -> Receipts {
+        try publishRates?.admit(work.publications.count, of: Self.publisherKey(of: work, grant), at: .now)
         do throws(PublishFault) {
             return try engine.publish(work.publications)
         } catch {
@@ -110,16 +110,16 @@ extension Service {
         }
     }
 
-    /// Whose rate a request to publish counts towards.
-    private static func publisherKey(of request: borrowing PublishRequest) -> PublisherKey {
-        .address(request.clientAddress?.counted)
+    /// Whose rate a request to publish counts towards: a token's or key's owner's, else the client's address's.
+    private static func publisherKey(of request: borrowing PublishRequest, _ grant: Grant) -> PublisherKey {
+        grant.owner.map { .subject($0) } ?? .address(request.clientAddress?.counted)
     }
 
     /// Publishes unless a request of the same key has, and answers the same both times.
-    private func publish(_ work: consuming PublishRequest, under key: IdempotencyKey) {
+    private func publish(_ work: consuming PublishRequest, under key: IdempotencyKey, as grant: Grant) {
         let answer: IdempotencyCache.Answer
         do throws(Problem) {
-            answer = try publishOnce(work, under: key)
+            answer = try publishOnce(work, under: key, as: grant)
         } catch {
             refusePublish(error, work.abandon())
             return
@@ -138,10 +138,10 @@ extension Service {
     }
 
     private func publishOnce(
-        _ work: borrowing PublishRequest, under key: IdempotencyKey
+        _ work: borrowing PublishRequest, under key: IdempotencyKey, as grant: Grant
     ) throws(Problem) -> IdempotencyCache.Answer {
         try idempotency.answer(to: key, at: .now) { () throws(Problem) -> [UInt8] in
-            let receipts = try append(work)
+            let receipts = try append(work, as: grant)
             return PublishedText.json(work.publications, receipts, epoch: engine.epoch, isList: work.isList)
         }
     }

@@ -163,7 +163,7 @@ final class Service: RequestHandler {
         let log = hub.log.statistics.without(OwnTopic.name.flatMap { hub.log.state(of: $0) })
         let text = MetricsText(
             certificateExpiry: certificateExpiry(),
-            hub: hub.statistics, log: log, refusals: refusals.snapshot, loops: loopCount,
+            hub: hub.statistics, log: log, refusals: refusals.snapshot, access: access.counts, loops: loopCount,
             version: ServerRunner.version, uptime: startedAt.duration(to: .now))
         return .text(200, text.rendered, contentType: MetricsText.contentType)
     }
