@@ -15,13 +15,19 @@
 
 static void on_ready(uv_poll_t *handle, int status, int events);
 
+/* Whether conn's handshake waits for its turn. */
+static bool is_in_line(const hr_conn *conn) {
+    return conn->kind == HR_CONN_TLS && hr_link_linked(&conn->tls->line);
+}
+
 /* A connection that neither reads nor waits still hears of a hang-up, but for one whose peer has
  * closed its half: that would be reported for ever. */
 static void update_poll(hr_conn *conn) {
     int wanted = 0;
-    if (!conn->paused && !conn->eof) {
+    bool is_heard = !conn->eof && !is_in_line(conn);
+    if (!conn->paused && is_heard) {
         wanted |= UV_READABLE;
-    } else if (!conn->eof) {
+    } else if (is_heard) {
         wanted |= UV_DISCONNECT;
     }
     if (conn->waiting != NULL) {
@@ -74,6 +80,7 @@ hr_status hr_conn_start_tls(hr_conn *conn, hr_tls *tls) {
     if (status == HR_OK) {
         conn->kind = HR_CONN_TLS;
         conn->tls = made;
+        made->conn = conn;
     }
     return status;
 }
@@ -172,6 +179,7 @@ void hr_conn_close(hr_conn *conn, hr_close_reason reason) {
     conn->ops->on_close(conn, reason);
     switch ((hr_conn_kind)conn->kind) {
     case HR_CONN_TLS:
+        hr_link_remove(&conn->tls->line);
         hr__tls_free(&conn->tls);
         close_socket(conn);
         return;
@@ -381,10 +389,40 @@ static void read_input(hr_conn *conn) {
     }
 }
 
-/* Whether conn's handshake must wait for the next turn. The kernel reports it again then, behind
- * others. */
+/* Handshakes in line. -------------------------------------------------------------------------- */
+
+/* One that has begun does not wait behind those that have not: its end is cheap, and without it what
+ * was done for it is lost. */
 static bool must_wait(const hr_conn *conn) {
-    return hr_conn_is_shaking(conn) && conn->loop->shaken_count >= conn->loop->shaken_count_max;
+    const hr_loop *loop = conn->loop;
+    return hr_conn_is_shaking(conn) && (loop->shaken_count >= loop->shaken_count_max ||
+                                        (!conn->tls->is_begun && !hr_list_empty(&loop->line)));
+}
+
+/* The kernel is not asked about one in line. It would report all of them in each turn, and with
+ * thousands of them that is more work than the few that can go on: none would be over in time. */
+static void stand_in_line(hr_conn *conn) {
+    hr_link *line = &conn->loop->line;
+    hr_list_push_back(conn->tls->is_begun ? line->next : line, &conn->tls->line);
+    update_poll(conn);
+}
+
+void hr__conn_shake_next(hr_loop *loop) {
+    while (!hr_list_empty(&loop->line) && loop->shaken_count < loop->shaken_count_max) {
+        hr__tls *tls = HR_CONTAINER_OF(loop->line.next, hr__tls, line);
+        hr_conn *conn = tls->conn;
+        HR_CHECK(conn, HR_CONN_MAGIC);
+        unsigned count = loop->shaken_count;
+        hr_link_remove(&tls->line);
+        update_poll(conn);
+        if (!conn->paused) {
+            read_input(conn);
+        }
+        if (loop->shaken_count == count) {
+            loop->shaken_count++; /* it had left: that was work, too */
+        }
+    }
+    loop->shaken_count = 0;
 }
 
 static void on_ready(uv_poll_t *handle, int status, int events) {
@@ -397,8 +435,12 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
     if ((events & UV_WRITABLE) != 0 && conn->waiting != NULL) {
         hr_conn_has_room(conn);
     }
-    if (hr_conn_is_open(conn) && (events & UV_READABLE) != 0 && !conn->paused && !must_wait(conn)) {
-        read_input(conn);
+    if (hr_conn_is_open(conn) && (events & UV_READABLE) != 0 && !conn->paused) {
+        if (must_wait(conn)) {
+            stand_in_line(conn);
+        } else {
+            read_input(conn);
+        }
     }
     if (hr_conn_is_open(conn) && (events & UV_DISCONNECT) != 0 && conn->paused && !conn->eof) {
         /* The peer has closed at least its half while an answer is due. Input that it sent before

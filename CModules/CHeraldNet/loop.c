@@ -100,11 +100,14 @@ static void on_prepare(uv_prepare_t *handle) {
 static void on_check(uv_check_t *handle) {
     hr_loop *loop;
     HR_CAST(hr_loop, loop, handle->data, HR_LOOP_MAGIC);
+    hr__conn_shake_next(loop);
     hr__conn_flush(loop);
     run_turn(loop);
     hr__conn_free_gone(loop);
-    loop->shaken_count = 0;
     loop->is_time_known = false; /* the next turn's timers come before on_prepare */
+    if (!hr_list_empty(&loop->line)) {
+        uv_async_send(&loop->async); /* there is more to do than the kernel knows of */
+    }
 }
 
 static void on_ticker(uv_timer_t *handle) {
@@ -148,6 +151,7 @@ hr_status hr_loop_new(unsigned index, hr_loop_fn *turn, void *context, hr_loop *
                       .turn_context = context,
                       .shaken_count_max = HR_HANDSHAKE_COUNT};
     hr_link_init(&loop->gone);
+    hr_link_init(&loop->line);
     HR_MAGIC_SET(loop, HR_LOOP_MAGIC);
     loop->read_buffer = malloc(HR_LOOP_READ_LEN);
     int code = loop->read_buffer == NULL ? UV_ENOMEM : uv_loop_init(&loop->uv);

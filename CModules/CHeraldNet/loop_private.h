@@ -63,6 +63,7 @@ struct hr_loop {
     hr__wire wire;         /* of TLS; made with the first such connection */
     unsigned shaken_count; /* handshakes that were gone on with in this turn */
     unsigned shaken_count_max;
+    hr_link line; /* handshakes that wait for a turn, by hr__tls.line; first who came first */
     hr_link gone; /* streams that have ended */
     /* Written by other threads; on a line of their own, away from what each turn uses. */
     _Alignas(64) _Atomic(hr__letter *) mailbox;
@@ -72,6 +73,8 @@ struct hr_loop {
 
 /* Sends what is gathered. */
 void hr__conn_flush(hr_loop *loop);
+/* Goes on with handshakes that wait, as many as this turn may still have. */
+void hr__conn_shake_next(hr_loop *loop);
 /* Frees the streams that have ended. */
 void hr__conn_free_gone(hr_loop *loop);
 /* For good. On the loop's thread. */

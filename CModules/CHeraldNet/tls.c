@@ -92,6 +92,7 @@ hr_status hr__tls_new(hr__wire *wire, hr_tls *context, hr__tls **out) {
     SSL_set0_rbio(tls->ssl, wire->bio);
     SSL_set0_wbio(tls->ssl, wire->bio);
     tls->is_shaking = true;
+    hr_link_init(&tls->line);
     *out = tls;
     return HR_OK;
 }

@@ -28,6 +28,8 @@ typedef struct hr__tls {
     bool is_failed;  /* nothing more can be sealed */
     bool bye_sent;
     uint8_t outcome; /* hr_tls_outcome, once the handshake is over */
+    hr_conn *conn;   /* whose it is */
+    hr_link line;    /* in the loop's line of handshakes, while it waits there */
 } hr__tls;
 
 HR_MUST_CHECK hr_status hr__wire_init(hr__wire *wire);

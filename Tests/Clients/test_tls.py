@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -360,6 +361,64 @@ def test_no_more_handshakes_than_the_bound_go_before_what_else_there_is_to_do(se
     assert answered.index(plain.fileno()) <= bound
     for each in [plain, *handshaking]:
         each.close()
+
+
+def processor_seconds(server):
+    """What the server has used."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_handshakes_that_wait_cost_nothing(server_factory):
+    """However many wait, each costs what it costs alone: they are not looked at in each turn."""
+    flags = ("--tls-handshakes", 1, "--loops", 1, "--request-timeout", "10m")
+    server = server_factory(*flags, tls=True)
+    hello = client_hello(server.secure.context())
+
+    def cost(count, at_once):
+        """Processor time for the first flights of so many handshakes, of each."""
+        before = processor_seconds(server)
+        for _ in range(0, count, at_once):
+            sockets = [socket.create_connection((server.secure.host, server.secure.port), PATIENCE)
+                       for _ in range(at_once)]  # fmt: skip
+            server.signal(signal.SIGSTOP)
+            for each in sockets:
+                each.sendall(hello)
+            server.signal(signal.SIGCONT)
+            for each in sockets:
+                assert each.recv(1) == b"\x16", "a ServerHello"
+            for each in sockets:
+                each.close()
+        return (processor_seconds(server) - before) / count
+
+    alone = cost(1000, 10)
+    assert cost(3000, 3000) < 3 * alone
+
+
+def test_many_handshakes_at_once_are_all_over(server_factory):
+    """Each wait is as long as the line; what has begun goes first."""
+    server = server_factory("--tls-handshakes", 1, "--loops", 1, tls=True)
+    context = server.secure.context()
+    plain = [socket.create_connection((server.secure.host, server.secure.port), PATIENCE) for _ in range(1500)]
+    waiting = [context.wrap_socket(each, server_hostname="localhost", do_handshake_on_connect=False) for each in plain]
+    for each in waiting:
+        each.setblocking(False)
+    rest = waiting
+    deadline = time.monotonic() + PATIENCE
+    while rest:
+        assert time.monotonic() < deadline, f"{len(rest)} handshakes are not over"
+        rest = [each for each in rest if not is_shaken(each)]
+    assert handshakes(server, outcome="completed") == 1500
+    for each in waiting:
+        each.close()
+
+
+def is_shaken(tls):
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
 
 
 # Ends.
