@@ -428,6 +428,10 @@ void hr__conn_shake_next(hr_loop *loop) {
 static void on_ready(uv_poll_t *handle, int status, int events) {
     hr_conn *conn;
     HR_CAST(hr_conn, conn, handle->data, HR_CONN_MAGIC);
+    hr__loop_note_event(conn->loop);
+    if (!hr_conn_is_open(conn)) {
+        return;
+    }
     if (status != 0) {
         hr_conn_close(conn, HR_CLOSE_RESET);
         return;

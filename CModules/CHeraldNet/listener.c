@@ -136,6 +136,7 @@ static void on_acceptable(uv_poll_t *handle, int status, int events) {
     (void)events;
     hr_listener *listener;
     HR_CAST(hr_listener, listener, handle->data, HR_LISTENER_MAGIC);
+    hr__loop_note_event(listener->loop);
     for (unsigned i = 0; i < HR_ACCEPT_COUNT_MAX; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

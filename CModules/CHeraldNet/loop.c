@@ -70,8 +70,19 @@ static void run_turn(hr_loop *loop) {
     if (atomic_load_explicit(&loop->wake_pending, memory_order_relaxed) &&
         atomic_exchange(&loop->wake_pending, false)) {
         loop->is_time_known = false;
+        loop->event_count = 0;
         loop->turn(loop->turn_context);
         loop->is_time_known = false;
+    }
+}
+
+/* libuv hands out up to 48 times 1,024 events before it comes to on_check: when thousands are cut off
+ * or come back at once, what was published for the others must not wait for all of these. */
+void hr__loop_note_event(hr_loop *loop) {
+    if (++loop->event_count >= HR_EVENT_COUNT_MAX) {
+        hr__conn_flush(loop);
+        run_turn(loop);
+        loop->event_count = 0;
     }
 }
 
@@ -103,6 +114,7 @@ static void on_check(uv_check_t *handle) {
     hr__conn_shake_next(loop);
     hr__conn_flush(loop);
     run_turn(loop);
+    loop->event_count = 0;
     hr__conn_free_gone(loop);
     loop->is_time_known = false; /* the next turn's timers come before on_prepare */
     if (!hr_list_empty(&loop->line)) {

@@ -28,6 +28,8 @@ typedef struct hr__gathered {
 } hr__gathered;
 
 #define HR_GATHER_LEN_MAX (256u << 10)
+/* Events of input that go before a turn hook that is due. */
+#define HR_EVENT_COUNT_MAX 64u
 
 struct hr_loop {
     HR_MAGIC_FIELD;
@@ -49,6 +51,7 @@ struct hr_loop {
     uint64_t tick_lag_ns;
     hr_loop_time time; /* while is_time_known */
     bool is_time_known;
+    unsigned event_count; /* of input since the turn hook was looked at */
     /* The connection whose input is being handled: its output is gathered in cork and
      * written once at the end, however many pipelined requests it answers. */
     struct hr_conn *corked;
@@ -71,6 +74,9 @@ struct hr_loop {
     _Atomic bool stop_pending;
 };
 
+/* Before an event of a socket is handled: after many of them the turn hook has its turn, in which any
+ * connection may close. */
+void hr__loop_note_event(hr_loop *loop);
 /* Sends what is gathered. */
 void hr__conn_flush(hr_loop *loop);
 /* Goes on with handshakes that wait, as many as this turn may still have. */

@@ -78,6 +78,7 @@ extension Access {
     /// - Parameter maySwitch: whether the grant may be another subject's: the reader's own client asks. Otherwise
     ///   whoever learned a reader's id could keep it alive.
     func renew(_ admission: Admission, by grant: Grant, maySwitch: Bool) throws(Problem) {
+        guard grant.source != .anonymous else { throw Problem(unauthorized: "a renewal needs a token") }
         let (old, filters) = admission.update { ($0.grant, $0.filters) }
         guard maySwitch || old.subject == grant.subject else {
             throw Problem(.forbidden, "the token is another subject's than the reader's", challenge: .insufficient)

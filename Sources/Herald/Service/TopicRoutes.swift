@@ -9,7 +9,7 @@ extension Service {
             let parameters = try Parameters(query, known: ["prefix", "limit", "after"])
             let limit = try parameters.number("limit", in: 1...1000, unit: " of topics") ?? 100
             let prefix = parameters["prefix"] ?? ""
-            let page = topics(prefix: prefix, after: parameters["after"] ?? "", limit: limit, as: grant)
+            let page = try topics(prefix: prefix, after: parameters["after"] ?? "", limit: limit, as: grant)
             answer = TopicText.response(page)
         } catch {
             refuse(error, request)
@@ -19,8 +19,10 @@ extension Service {
     }
 
     /// A page of the topics that may be seen: those that may be subscribed to.
-    private func topics(prefix: String, after: String, limit: Int, as grant: Grant) -> TopicPage {
-        guard !access.isOn || !grant.subscribe.isEmpty else { return TopicPage() }
+    private func topics(
+        prefix: String, after: String, limit: Int, as grant: Grant
+    ) throws(Problem) -> TopicPage {
+        guard !access.isOn || !grant.subscribe.isEmpty else { throw Problem(grant, mayNot: "see topics") }
         // One more than is told, to know whether a topic of publishers follows.
         var page = hub.log.states(
             prefix: prefix, after: after, matching: access.isOn ? grant.subscribe.filters : [], limit: limit + 1)
