@@ -79,10 +79,13 @@ static void run_turn(hr_loop *loop) {
 /* libuv hands out up to 48 times 1,024 events before it comes to on_check: when thousands are cut off
  * or come back at once, what was published for the others must not wait for all of these. */
 void hr__loop_note_event(hr_loop *loop) {
-    if (++loop->event_count >= HR_EVENT_COUNT_MAX) {
+    if (++loop->event_count <= HR_EVENT_COUNT_MAX) {
+        return;
+    }
+    loop->event_count = 0;
+    if (atomic_load_explicit(&loop->wake_pending, memory_order_relaxed)) {
         hr__conn_flush(loop);
         run_turn(loop);
-        loop->event_count = 0;
     }
 }
 

@@ -29,7 +29,7 @@ typedef struct hr__gathered {
 
 #define HR_GATHER_LEN_MAX (256u << 10)
 /* Events of input that go before a turn hook that is due. */
-#define HR_EVENT_COUNT_MAX 64u
+#define HR_EVENT_COUNT_MAX 128u
 
 struct hr_loop {
     HR_MAGIC_FIELD;

@@ -56,6 +56,25 @@ import Testing
         }
     }
 
+    /// Thousands that come at once must not keep an event from those who are there.
+    @Test(arguments: [true, false])
+    func `an event does not wait for all that comes in with it`(ioUring: Bool) throws {
+        let hub = try Self.makeHub(ioUring)
+        defer { hub.end() }
+        let reader = TestSocket(port: hub.port)
+        reader.get("/sse/a")
+        #expect(reader.read(until: "retry:"))
+        let sockets = open(hub, 400)
+        inOneTurn(hub, sockets) {
+            hub.publish("a", "in between")
+            for socket in sockets { socket.get("/none") }
+        } then: { handled in
+            // The loop has not come to the end of its turn.
+            #expect(handled > 200 && eventually { reader.hasInput })
+        }
+        #expect(reader.read(until: "in between"))
+    }
+
     /// Five answers of 60,000 bytes are the first to pass 256 KiB.
     @Test(arguments: [true, false])
     func `large answers of one turn go out before it ends`(ioUring: Bool) throws {

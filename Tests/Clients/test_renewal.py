@@ -26,7 +26,8 @@ def guarded(servers, tmp_path_factory):
 
 
 def publish(server, topic, data="x"):
-    answer = server.client.post(f"/v1/events/{topic}", content=data, headers={**bearer(ROOT), "Content-Type": "text/plain"})
+    headers = {**bearer(ROOT), "Content-Type": "text/plain"}
+    answer = server.client.post(f"/v1/events/{topic}", content=data, headers=headers)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 

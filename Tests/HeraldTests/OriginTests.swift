@@ -130,7 +130,7 @@ import Testing
             #expect(
                 first.isSuperset(of: [
                     "Access-Control-Allow-Origin: https://a.example", "Access-Control-Allow-Credentials: true",
-                    "Access-Control-Expose-Headers: ETag, Herald-Cursor, Retry-After", "Vary: Origin",
+                    "Access-Control-Expose-Headers: ETag, Herald-Cursor, Retry-After, WWW-Authenticate", "Vary: Origin",
                 ]))
             #expect(
                 lines(blocks(.init(audience: .page(1), isPost: isPost))).contains("Access-Control-Allow-Origin: null"))
