@@ -20,11 +20,36 @@ struct ServerOptions: ParsableArguments {
         completion: .file())
     var authorityFile: String?
 
-    private var configuration: ClientConfiguration {
+    @Option(
+        name: .customLong("token-file"),
+        help: ArgumentHelp(
+            "File of the token or API key to show the server. (environment: HERALD_TOKEN, the token itself)",
+            valueName: "file"),
+        completion: .file())
+    var tokenFile: String?
+
+    private func configuration() throws -> ClientConfiguration {
         var configuration = ClientConfiguration()
+        if let token = try token() { configuration.headers.append((name: "Authorization", value: "Bearer \(token)")) }
         let variable = ProcessInfo.processInfo.environment["HERALD_CA"] ?? ""
         configuration.trustedAuthorityFile = authorityFile ?? (variable.isEmpty ? nil : variable)
         return configuration
+    }
+
+    /// The token, which is no argument: those are shown to whoever lists processes.
+    private func token() throws -> String? {
+        var text = ProcessInfo.processInfo.environment["HERALD_TOKEN"] ?? ""
+        if let tokenFile {
+            guard let bytes = FileManager.default.contents(atPath: tokenFile) else {
+                throw ValidationError("The token file \(tokenFile) can't be read.")
+            }
+            text = String(decoding: bytes, as: UTF8.self)
+        }
+        text = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw ValidationError("The token holds characters that no token has.")
+        }
+        return text.isEmpty ? nil : text
     }
 
     private var address: String {
@@ -36,7 +61,7 @@ struct ServerOptions: ParsableArguments {
     /// Lends a client of the server to the body. What goes wrong is reported, and becomes an exit code.
     func withClient(_ body: (HeraldClient) async throws -> Void) async throws {
         do {
-            try await HeraldClient.withClient(url: address, configuration: configuration, body)
+            try await HeraldClient.withClient(url: address, configuration: configuration(), body)
         } catch HeraldError.unusable(let what) {
             throw ValidationError("\(what).")
         } catch let error as HeraldError {

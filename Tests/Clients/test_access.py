@@ -1,6 +1,7 @@
 """Who may do what: tokens at each door, rights, API keys, anonymous rules; that credentials are never shown."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -21,7 +22,8 @@ from access import (
     secret_file,
     token,
 )
-from helpers import RawConnection, RawWebSocket, assert_problem, unique_topic
+from conftest import BINARY, herald_environment
+from helpers import PATIENCE, RawConnection, RawWebSocket, assert_problem, unique_topic
 from http2 import Client
 
 
@@ -439,3 +441,27 @@ def test_publishers_have_a_rate_each(server_factory, tmp_path):
     spent = [PUBLISH.knock(server, "a", token(sub="spender")).status for _ in range(4)]
     assert spent == [201, 201, 201, 429]
     assert PUBLISH.knock(server, "a", token(sub="saver")).status == 201
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "ndjson", "longpoll", "poll"])
+def test_the_command_shows_a_token(guarded, tmp_path, transport):
+    """By a file or the environment: an argument would be shown to whoever lists processes."""
+    topic, file = unique_topic("cli"), tmp_path / "token"
+
+    def herald(*arguments, **environment):
+        command = [str(BINARY), *arguments, "--server", guarded.url]
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+                              env=herald_environment(environment))
+
+    file.write_text(token(publish=[topic], subscribe=[topic]) + "\n")
+    assert herald("publish", topic, "hello", "--token-file", str(file)).returncode == 0
+    read = ["subscribe", topic, "--after", "earliest", "--max", "1", "--transport", transport]
+    assert "hello" in herald(*read, "--token-file", str(file)).stdout
+    assert "hello" in herald(*read, HERALD_TOKEN=file.read_text()).stdout
+    shut = herald(*read)
+    assert shut.returncode == 1 and "token is needed" in shut.stderr, shut.stderr
+    file.write_text(token(subscribe=["other"]))
+    shut = herald(*read, "--token-file", str(file))
+    assert shut.returncode == 1 and "does not grant" in shut.stderr, shut.stderr
+    assert herald("publish", topic, "x", "--token-file", str(tmp_path / "none")).returncode == 64
+    assert herald("publish", topic, "x", HERALD_TOKEN="a b").returncode == 64

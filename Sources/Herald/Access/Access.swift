@@ -156,8 +156,8 @@ extension Grant {
     var owner: String? {
         switch source {
         case .anonymous, .open: nil
-        case .token: "token \(subject ?? tokenID ?? "")"
-        case .apiKey: "key \(subject ?? "")"
+        case .token: subject.map { "sub \($0)" } ?? tokenID.map { "jti \($0)" }
+        case .apiKey: subject.map { "key \($0)" }
         }
     }
 

@@ -80,7 +80,7 @@ extension Access {
     func renew(_ admission: Admission, by grant: Grant, maySwitch: Bool) throws(Problem) {
         guard grant.source != .anonymous else { throw Problem(unauthorized: "a renewal needs a token") }
         let (old, filters) = admission.update { ($0.grant, $0.filters) }
-        guard maySwitch || old.subject == grant.subject else {
+        guard maySwitch || (old.source == grant.source && old.subject == grant.subject) else {
             throw Problem(.forbidden, "the token is another subject's than the reader's", challenge: .insufficient)
         }
         for filter in filters where !grant.subscribe.allows(filter: filter) {

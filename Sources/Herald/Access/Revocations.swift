@@ -38,10 +38,10 @@ final class Revocations: Sendable {
         self.limit = limit
     }
 
-    /// Whether a grant is revoked.
+    /// Whether a grant is revoked. An API key is not: it is taken out of its file.
     func covers(_ grant: Grant) -> Bool {
         // Mostly nothing is revoked, and nobody waits to find that out.
-        guard count.load(ordering: .acquiring) > 0 else { return false }
+        guard grant.source == .token, count.load(ordering: .acquiring) > 0 else { return false }
         return table.withLock { Self.covers(grant, in: $0.entries) }
     }
 

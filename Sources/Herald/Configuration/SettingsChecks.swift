@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// What can be wrong between settings that are all right by themselves.
 ///
 /// Contradictions are mistakes. A bound that another one keeps from ever being reached is a warning, and only where
@@ -67,6 +69,12 @@ struct SettingsChecks {
             warn(key, settings.tlsListen == nil, "means nothing without tls-listen")
         }
         warn("token-jwks-refresh", settings.tokenJWKS == nil, "means nothing without token-jwks")
+        warn(
+            "allow-anonymous", settings.allowAnonymous && settings.isAuthenticationConfigured,
+            "lets whoever shows no token publish and subscribe all the same")
+        warn(
+            "token-jwks", settings.tokenJWKS.map(Self.isFetchedInTheOpen) ?? false,
+            "is fetched without TLS: whoever stands between can put keys of their own there")
         for key in ["anonymous-publish", "anonymous-subscribe"] {
             warn(key, settings.allowAnonymous, "adds nothing, as allow-anonymous is set")
         }
@@ -89,6 +97,12 @@ struct SettingsChecks {
                 "rule \(index + 1): retain-bytes can't be reached, as memory-limit is \(limit)")
         }
         return warnings
+    }
+
+    /// Whether a URL is fetched over a network without TLS.
+    private static func isFetchedInTheOpen(_ url: String) -> Bool {
+        guard let parts = URL(string: url), parts.scheme?.lowercased() == "http" else { return false }
+        return !["localhost", "127.0.0.1", "[::1]", "::1"].contains(parts.host() ?? "")
     }
 
     /// Whoever reaches an address beyond loopback could publish and read everything.

@@ -20,11 +20,13 @@ extension Service {
         case .plain:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: .heraldType, contentType: "application/octet-stream"), key, as: grant)
+                    topicFrom: offset, typeHeader: .heraldType, contentType: "application/octet-stream"), key, as: grant
+            )
         case .binaryCloudEvent:
             publish(
                 request.asPublication(
-                    topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key, as: grant)
+                    topicFrom: offset, typeHeader: .cloudEventType, contentType: "application/octet-stream"), key,
+                as: grant)
         case .body(let format):
             publish(request, as: format, topicFrom: offset, key, as: grant)
         }
