@@ -505,6 +505,33 @@ struct TopicListTests {
         #expect(log.topics(prefix: "nobody/x").names == [])
         #expect(log.topics(prefix: "a/b", after: "a/b").names == ["a/b/d", "a/bc"])
     }
+
+    @Test func `only topics that a filter matches are listed`() throws {
+        let log = try log(["a", "a/b", "a/c", "a/b/c", "b/a", "~own/a"])
+        #expect(log.topics(filters: ["a/*"]).names == ["a/b", "a/c"])
+        #expect(log.topics(filters: ["a/b/c"]).names == ["a/b/c"])
+        #expect(log.topics(filters: ["*/b/**", "b/*"]).names == ["a/b/c", "b/a"])
+        #expect(log.topics(filters: ["**", "a/*"]).names == ["a", "a/b", "a/b/c", "a/c", "b/a"], "each once")
+        #expect(log.topics(filters: ["~own/*"]).names == ["~own/a"])
+        #expect(log.topics(filters: ["nobody"]).names == [] && !log.topics(filters: ["nobody"]).more)
+        #expect(log.topics(prefix: "a/b", filters: ["a/*", "b/*"]).names == ["a/b"])
+        #expect(log.topics(after: "a/b", filters: ["a/*"]).names == ["a/c"])
+    }
+
+    @Test func `a page holds as many as match, and more means more that match`() throws {
+        let log = try log((0..<40).map { "\($0 % 2 == 0 ? "a" : "b")/\($0)" })
+        let all = (0..<40).filter { $0 % 2 == 0 }.map { "a/\($0)" }.sorted()
+        var found: [String] = []
+        var page = log.topics(filters: ["a/*"], max: 6)
+        while true {
+            found += page.names
+            guard page.more else { break }
+            #expect(page.names.count == 6)
+            page = log.topics(after: found.last!, filters: ["a/*"], max: 6)
+        }
+        #expect(found == all)
+        #expect(!log.topics(filters: ["a/*"], max: 20).more && log.topics(filters: ["a/*"], max: 19).more)
+    }
 }
 
 struct FrameTests {

@@ -54,7 +54,7 @@ final class Revocations: Sendable {
     /// Whether one more can be added.
     func hasRoom(for target: Target, at now: Int64) -> Bool {
         table.withLock { table in
-            if table.entries.count >= limit { Self.sweep(&table, at: now) }
+            if table.entries.count >= limit { sweep(&table, at: now) }
             return table.entries[target] != nil || table.entries.count < limit
         }
     }
@@ -62,7 +62,7 @@ final class Revocations: Sendable {
     /// Adds one, in place of an earlier one of the same target. False: there are as many as there may be.
     func add(_ entry: Entry, at now: Int64) -> Bool {
         table.withLock { table in
-            if table.entries[entry.target] == nil, table.entries.count >= limit { Self.sweep(&table, at: now) }
+            if table.entries[entry.target] == nil, table.entries.count >= limit { sweep(&table, at: now) }
             guard table.entries[entry.target] != nil || table.entries.count < limit else { return false }
             table.entries[entry.target] = entry
             count.store(table.entries.count, ordering: .releasing)
@@ -75,14 +75,14 @@ final class Revocations: Sendable {
         guard count.load(ordering: .acquiring) > 0 else { return }
         table.withLock { table in
             guard now > table.swept else { return }
-            Self.sweep(&table, at: now)
-            count.store(table.entries.count, ordering: .releasing)
+            sweep(&table, at: now)
         }
     }
 
-    private static func sweep(_ table: inout Table, at now: Int64) {
+    private func sweep(_ table: inout Table, at now: Int64) {
         table.swept = now
         table.entries = table.entries.filter { $0.value.keptUntil > now }
+        count.store(table.entries.count, ordering: .releasing)
     }
 
     /// How many are known.
