@@ -51,6 +51,17 @@ final class RevocationFile: Sendable {
         let fresh = path + ".new"
         try write(entries.flatMap { $0.line + [UInt8(ascii: "\n")] }, to: fresh, O_TRUNC)
         guard unsafe rename(fresh, path) == 0 else { throw Self.fault("rename") }
+        try syncFolder()
+    }
+
+    /// Has the disk know the file by its name, without which what is appended to it would be lost with it.
+    private func syncFolder() throws(Fault) {
+        let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = end.map { String(path[...$0]) } ?? "."
+        let file = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard file >= 0 else { throw Self.fault("open") }
+        defer { close(file) }
+        guard fsync(file) == 0 else { throw Self.fault("fsync") }
     }
 
     /// Adds an entry; it is on disk when the call returns.
@@ -64,6 +75,17 @@ final class RevocationFile: Sendable {
         let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0o600)
         guard file >= 0 else { throw Self.fault("open") }
         defer { close(file) }
+        let length = lseek(file, 0, SEEK_END)
+        do throws(Fault) {
+            try Self.write(bytes, to: file)
+        } catch {
+            // What was written of it would spoil the next line.
+            _ = ftruncate(file, max(0, length))
+            throw error
+        }
+    }
+
+    private static func write(_ bytes: [UInt8], to file: Int32) throws(Fault) {
         var rest = bytes[...]
         while !rest.isEmpty {
             #if canImport(Darwin)
@@ -74,10 +96,10 @@ final class RevocationFile: Sendable {
             let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
             #endif
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Self.fault("write") }
+            guard count > 0 else { throw fault("write") }
             rest = rest.dropFirst(count)
         }
-        guard fsync(file) == 0 else { throw Self.fault("fsync") }
+        guard fsync(file) == 0 else { throw fault("fsync") }
     }
 
     private static func fault(_ call: String) -> Fault {
