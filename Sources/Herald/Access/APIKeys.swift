@@ -11,8 +11,29 @@ final class APIKeys: Sendable {
     private let path: String?
     private let logger: Logger
     private let watch: FileWatch
-    private let grants: Mutex<[TokenDigest: Grant]>
+    private let table: Mutex<Table>
     private let hasChanged = Atomic<Bool>(false)
+
+    private struct Table {
+        let grants: [TokenDigest: Grant]
+        /// The grants by what they are in memory.
+        let present: Set<ObjectIdentifier>
+
+        init(_ grants: [TokenDigest: Grant]) {
+            self.grants = grants
+            present = Set(grants.values.map(ObjectIdentifier.init))
+        }
+
+        /// The table of keys that were read again: what has not changed is the same grant as before.
+        init(_ read: [TokenDigest: Grant], after old: Table) {
+            self.init(
+                Dictionary(
+                    uniqueKeysWithValues: read.map { digest, grant in
+                        guard let known = old.grants[digest], known.isSame(as: grant) else { return (digest, grant) }
+                        return (digest, known)
+                    }))
+        }
+    }
 
     /// What keys begin with, so that people and scanners of leaked secrets know one when they see it.
     static let prefix = "hk_"
@@ -29,7 +50,7 @@ final class APIKeys: Sendable {
         self.logger = logger
         watch = FileWatch(path.map { [$0] } ?? [])
         do throws(KeyFault) {
-            grants = Mutex(try path.map(Self.read) ?? [:])
+            table = Mutex(Table(try path.map(Self.read) ?? [:]))
         } catch {
             let name = EscapedText.quoted(path ?? "")
             throw StartFailure(description: "cannot use the API key file \(name): it \(error)")
@@ -40,7 +61,7 @@ final class APIKeys: Sendable {
     var isConfigured: Bool { path != nil }
 
     /// The number of keys.
-    var count: Int { grants.withLock { $0.count } }
+    var count: Int { table.withLock { $0.grants.count } }
 
     /// What a key grants; nil if it is none.
     ///
@@ -48,15 +69,15 @@ final class APIKeys: Sendable {
     func grant(for key: borrowing Bytes) -> Grant? {
         guard key.count == Self.textLength, key.hasPrefix("hk_") else { return nil }
         let digest = TokenDigest(key)
-        return grants.withLock { $0[digest] }
+        return table.withLock { $0.grants[digest] }
     }
 
     /// Whether the keys have changed since this was asked last.
     func takeChange() -> Bool { hasChanged.exchange(false, ordering: .acquiringAndReleasing) }
 
-    /// Whether a grant is still one of the keys': one that was changed is another.
+    /// Whether a grant is still one of the keys': one whose key or rights were changed is another.
     func has(_ grant: Grant) -> Bool {
-        grants.withLock { grants in grants.values.contains { $0.isSame(as: grant) } }
+        table.withLock { $0.present.contains(ObjectIdentifier(grant)) }
     }
 
     /// Reads the file again whenever it changes or SIGHUP comes, until the task is cancelled.
@@ -70,7 +91,7 @@ final class APIKeys: Sendable {
         guard let path else { return }
         do throws(KeyFault) {
             let read = try Self.read(path)
-            grants.withLock { $0 = read }
+            table.withLock { $0 = Table(read, after: $0) }
             hasChanged.store(true, ordering: .releasing)
             logger.info("API keys read again: \(reason)", metadata: ["keys": "\(read.count)"])
         } catch {

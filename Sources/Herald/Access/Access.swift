@@ -39,6 +39,7 @@ final class Access: Sendable {
 
     private let revocationFile: RevocationFile?
     private let logger: Logger
+    private let revoking = Mutex<Void>(())
     private let openChecks = Atomic<Int>(0)
     private let openChecksMax: Int
 
@@ -92,13 +93,14 @@ final class Access: Sendable {
         }
     }
 
-    private func sweep() {
+    /// Warns and ends whose time has come, and forgets what need not be known any more.
+    func sweep() {
         let now = now()
         admissions.sweep(at: now)
         revocations.sweep(at: now)
         if keys.takeChange() {
             // Keys that are gone end what was opened by them.
-            admissions.revoke { $0.source == .apiKey && !self.keys.has($0) }
+            admissions.revoke { self.isVoid($0) }
         }
     }
 
@@ -132,19 +134,21 @@ final class Access: Sendable {
     /// Revokes what an entry names, on disk first if there is a file, and ends the readers that are there by it. Blocks
     /// for the disk.
     func revoke(_ entry: Revocations.Entry) throws(Problem) {
-        guard revocations.hasRoom(for: entry.target, at: now()) else {
-            throw Problem(.overloaded, "there are as many revocations as max-revocations allows")
-        }
+        // One at a time: what is written down has room, or the server would not start with the file again.
+        try revoking.withLock { _ throws(Problem) in try enter(entry) }
+        admissions.revoke { self.revocations.covers($0) }
+    }
+
+    private func enter(_ entry: Revocations.Entry) throws(Problem) {
+        let full = Problem(.overloaded, "there are as many revocations as max-revocations allows")
+        guard revocations.hasRoom(for: entry.target, at: now()) else { throw full }
         do throws(RevocationFile.Fault) {
             try revocationFile?.append(entry)
         } catch {
             logger.error("cannot write the revocation file", metadata: ["error": "\(error.what)"])
             throw Problem(.internalError, "the revocation could not be written down; nothing was revoked")
         }
-        guard revocations.add(entry, at: now()) else {
-            throw Problem(.overloaded, "there are as many revocations as max-revocations allows")
-        }
-        admissions.revoke { self.revocations.covers($0) }
+        guard revocations.add(entry, at: now()) else { throw full }
     }
 }
 
@@ -156,6 +160,7 @@ extension Grant {
     var owner: String? {
         switch source {
         case .anonymous, .open: nil
+        // A name's kind is told, as one subject's name may be another's `jti`.
         case .token: subject.map { "sub \($0)" } ?? tokenID.map { "jti \($0)" }
         case .apiKey: subject.map { "key \($0)" }
         }

@@ -88,6 +88,16 @@ extension Access {
                 grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80)), which the reader reads")
         }
         admissions.renew(admission, by: grant, at: now())
+        // Who revoked it meanwhile has met the reader by its old grant.
+        guard !isVoid(grant) else {
+            admissions.revoke { self.isVoid($0) }
+            throw Problem.revoked
+        }
+    }
+
+    /// Whether a grant has been taken back: it was revoked, or is a key's that is no more.
+    func isVoid(_ grant: Grant) -> Bool {
+        revocations.covers(grant) || (grant.source == .apiKey && !keys.has(grant))
     }
 
     /// A grant that has not been revoked.

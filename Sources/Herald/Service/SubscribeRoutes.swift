@@ -59,7 +59,7 @@ extension Service {
         }
         access.admissions.enter(lease, at: now)
         // Whoever revokes it from now on meets the reader; what was revoked just before is met here.
-        guard !access.revocations.covers(grant) else {
+        guard !access.isVoid(grant) else {
             access.admissions.forget([lease])
             throw Problem.revoked
         }
