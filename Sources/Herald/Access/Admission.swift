@@ -54,6 +54,8 @@ final class Admission: Sendable {
         var step: Step = .warning
         /// When that is due, in seconds since 1970; nil: never.
         var due: Int64?
+        /// Whether it is being ended, which is done once however long it takes to go.
+        var isEnding = false
     }
 
     /// What names the reader.

@@ -48,6 +48,11 @@ final class Admissions: Sendable {
         }
     }
 
+    /// How many readers something is due to.
+    var dueCount: Int {
+        table.withLock { table in table.dues.values.reduce(0) { $0 + $1.count } }
+    }
+
     /// The reader of an id, if it is there.
     func lease(of id: ReaderID) -> Lease? {
         table.withLock { $0.leases[id] }
@@ -102,7 +107,11 @@ final class Admissions: Sendable {
     func revoke(where isRevoked: (Grant) -> Bool) {
         let leases = table.withLock { table in
             let leases = table.leases.values.filter { lease in
-                (lease.holder as? Admission).map { isRevoked($0.grant) } ?? false
+                guard let admission = lease.holder as? Admission, isRevoked(admission.grant) else { return false }
+                return admission.update { state in
+                    defer { state.isEnding = true }
+                    return !state.isEnding
+                }
             }
             table.counts.revoked += UInt64(leases.count)
             return leases
@@ -120,7 +129,7 @@ final class Admissions: Sendable {
             for second in table.dues.keys where second <= now {
                 for id in table.dues.removeValue(forKey: second) ?? [] {
                     guard let lease = table.leases[id], let admission = lease.holder as? Admission else { continue }
-                    due.append((lease, take(admission, in: &table, at: now)))
+                    if let step = take(admission, in: &table, at: now) { due.append((lease, step)) }
                 }
             }
             table.earliest = table.dues.keys.min() ?? .max
@@ -129,12 +138,14 @@ final class Admissions: Sendable {
     }
 
     /// Takes what is due to a reader, and schedules what follows.
-    private func take(_ admission: Admission, in table: inout Table, at now: Int64) -> Admission.Step {
-        let step = admission.update { state in
+    private func take(_ admission: Admission, in table: inout Table, at now: Int64) -> Admission.Step? {
+        let step: Admission.Step? = admission.update { state in
             state.due = nil
+            guard !state.isEnding else { return nil }
             let end = end(of: state.grant)
             // Whoever is this late is not warned any more.
             if let end, end <= now { state.step = .end }
+            state.isEnding = state.step == .end
             return state.step
         }
         switch step {
@@ -144,6 +155,7 @@ final class Admissions: Sendable {
             schedule(admission, in: &table, at: now)
         case .end:
             table.counts.expired += 1
+        case nil: break
         }
         return step
     }
@@ -155,7 +167,8 @@ final class Admissions: Sendable {
     private func schedule(_ admission: Admission, in table: inout Table, at now: Int64) {
         let due: Int64? = admission.update { state in
             guard let end = end(of: state.grant) else { return nil }
-            state.due = state.step == .warning ? end - warning : end
+            // The warning is about the token's own end, however long that is put up with.
+            state.due = state.step == .warning ? end - leeway - warning : end
             return state.due
         }
         guard let due else { return }
@@ -199,6 +212,7 @@ final class Admissions: Sendable {
                 admission.update { state in
                     state.step = .end
                     state.due = 0
+                    state.isEnding = false
                 }
                 table.dues[0, default: []].insert(admission.id)
                 table.earliest = 0
