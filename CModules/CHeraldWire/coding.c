@@ -6,16 +6,6 @@
 #define WEIGHT_MAX 1000 /* weights are counted in thousandths */
 #define UNNAMED (-1)
 
-static hr_slice trimmed(hr_slice text) {
-    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text = (hr_slice){text.data + 1, text.len - 1};
-    }
-    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
 /* Takes what stands before the next separator, or all. */
 static hr_slice take_part(hr_slice *from, char separator) {
     const char *end = from->len == 0 ? NULL : memchr(from->data, separator, from->len);
@@ -23,7 +13,7 @@ static hr_slice take_part(hr_slice *from, char separator) {
     hr_slice part = {from->data, len};
     size_t skip = end == NULL ? len : len + 1;
     *from = (hr_slice){from->data + skip, from->len - skip};
-    return trimmed(part);
+    return hr_slice_trim(part);
 }
 
 /* q=0 to q=1 with at most three decimals (RFC 9110 §12.4.2); UNNAMED: it is not that. */

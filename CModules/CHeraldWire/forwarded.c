@@ -4,19 +4,6 @@
  * undone, is none that a proxy writes. */
 #define NODE_LEN_MAX 64u
 
-static bool is_white(char c) { return c == ' ' || c == '\t'; }
-
-static hr_slice trim(hr_slice text) {
-    while (text.len > 0 && is_white(text.data[0])) {
-        text.data++;
-        text.len--;
-    }
-    while (text.len > 0 && is_white(text.data[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
-
 /* RFC 9110 §5.6.2 */
 static bool is_token_char(char c) {
     char lower = (char)(c | 0x20);
@@ -55,11 +42,11 @@ static bool find_last(hr_slice list, bool has_strings, size_t *begin) {
 static bool take_last(hr_slice *list, bool has_strings, hr_slice *element) {
     do {
         size_t begin = 0;
-        *list = trim(*list);
+        *list = hr_slice_trim(*list);
         if (list->len == 0 || !find_last(*list, has_strings, &begin)) {
             return false;
         }
-        *element = trim((hr_slice){list->data + begin, list->len - begin});
+        *element = hr_slice_trim((hr_slice){list->data + begin, list->len - begin});
         list->len = begin == 0 ? 0 : begin - 1;
     } while (element->len == 0); /* RFC 9110 §5.6.1: an empty element is passed over */
     return true;
@@ -109,9 +96,9 @@ static hr_slice take_name(hr_slice *rest) {
 
 /* Takes a semicolon off, or sees that nothing is left. */
 static bool take_semicolon(hr_slice *rest) {
-    *rest = trim(*rest);
+    *rest = hr_slice_trim(*rest);
     if (rest->len > 0 && rest->data[0] == ';') {
-        *rest = trim((hr_slice){rest->data + 1, rest->len - 1});
+        *rest = hr_slice_trim((hr_slice){rest->data + 1, rest->len - 1});
         return true;
     }
     return rest->len == 0;

@@ -22,6 +22,17 @@ static inline bool hr_slice_equal(hr_slice a, hr_slice b) {
 }
 /* ASCII letters compare without case; other bytes as they are. */
 bool hr_slice_equal_nocase(hr_slice a, hr_slice b);
+/* Without the spaces and tabs at either end (RFC 9110 §5.6.3). */
+static inline hr_slice hr_slice_trim(hr_slice slice) {
+    while (slice.len > 0 && (slice.data[0] == ' ' || slice.data[0] == '\t')) {
+        slice = (hr_slice){slice.data + 1, slice.len - 1};
+    }
+    while (slice.len > 0 &&
+           (slice.data[slice.len - 1] == ' ' || slice.data[slice.len - 1] == '\t')) {
+        slice.len--;
+    }
+    return slice;
+}
 static inline bool hr_slice_has_prefix(hr_slice slice, hr_slice prefix) {
     return slice.len >= prefix.len &&
            (prefix.len == 0 || memcmp(slice.data, prefix.data, prefix.len) == 0);
