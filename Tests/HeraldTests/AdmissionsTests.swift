@@ -206,7 +206,7 @@ import Testing
                 #expect(answer.challenge == Problem.Challenge.insufficient.rawValue)
                 #expect(admission.grant.expiry == TestTokens.now + 100, "nothing is changed")
             }
-            #expect(await service.ask("POST /v1/renewals/\(id)").status == 403, "nobody is another subject")
+            #expect(await service.ask("POST /v1/renewals/\(id)").status == 401, "nobody has a token")
             let good = try await service.token()
             for name in [String(repeating: "0", count: 32), id.uppercased(), id + "0", "x", ""]
             where name != id {

@@ -73,6 +73,24 @@ final class Admission: Sendable {
     /// What the reader may do.
     var grant: Grant { state.withLock { $0.grant } }
 
+    /// Takes filters on, if the grant covers each; gives those that are new. Before they are read, so that a grant that
+    /// comes meanwhile covers them, too.
+    func add(_ filters: [FilterName]) throws(Problem) -> [FilterName] {
+        try update { state throws(Problem) in
+            for filter in filters where !state.grant.subscribe.allows(filter: filter) {
+                throw Problem(state.grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80))")
+            }
+            let added = filters.filter { !state.filters.contains($0) }
+            state.filters += added
+            return added
+        }
+    }
+
+    /// Lets go of filters.
+    func remove(_ filters: [FilterName]) {
+        update { state in state.filters.removeAll { filters.contains($0) } }
+    }
+
     /// Changes it.
     func update<Result, Failure: Error>(
         _ body: (inout sending State) throws(Failure) -> sending Result

@@ -78,14 +78,19 @@ final class Admissions: Sendable {
         }
     }
 
-    /// Has a reader go on by another grant, which the caller has found to cover what it reads.
-    func renew(_ admission: Admission, by grant: Grant, at now: Int64) {
-        table.withLock { table in
-            unschedule(admission, in: &table)
-            admission.update { state in
+    /// Has a reader go on by another grant, unless `check` of the present one and of what it reads throws.
+    func renew(
+        _ admission: Admission, by grant: Grant, at now: Int64,
+        _ check: (_ old: Grant, _ filters: [FilterName]) throws(Problem) -> Void
+    ) throws(Problem) {
+        try table.withLock { table throws(Problem) in
+            // In one step with the check: what is added to the filters meanwhile is checked by one grant or the other.
+            try admission.update { state throws(Problem) in
+                try check(state.grant, state.filters)
                 state.grant = grant
                 state.step = .warning
             }
+            unschedule(admission, in: &table)
             table.counts.renewed += 1
             // It may have gone meanwhile.
             if table.leases[admission.id] != nil, admission.isStream { schedule(admission, in: &table, at: now) }

@@ -79,15 +79,15 @@ extension Access {
     ///   whoever learned a reader's id could keep it alive.
     func renew(_ admission: Admission, by grant: Grant, maySwitch: Bool) throws(Problem) {
         guard grant.source != .anonymous else { throw Problem(unauthorized: "a renewal needs a token") }
-        let (old, filters) = admission.update { ($0.grant, $0.filters) }
-        guard maySwitch || (old.source == grant.source && old.subject == grant.subject) else {
-            throw Problem(.forbidden, "the token is another subject's than the reader's", challenge: .insufficient)
+        try admissions.renew(admission, by: grant, at: now()) { old, filters throws(Problem) in
+            guard maySwitch || (old.source == grant.source && old.subject == grant.subject) else {
+                throw Problem(.forbidden, "the token is another subject's than the reader's", challenge: .insufficient)
+            }
+            for filter in filters where !grant.subscribe.allows(filter: filter) {
+                throw Problem(
+                    grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80)), which the reader reads")
+            }
         }
-        for filter in filters where !grant.subscribe.allows(filter: filter) {
-            throw Problem(
-                grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80)), which the reader reads")
-        }
-        admissions.renew(admission, by: grant, at: now())
         // Who revoked it meanwhile has met the reader by its old grant.
         guard !isVoid(grant) else {
             admissions.revoke { self.isVoid($0) }

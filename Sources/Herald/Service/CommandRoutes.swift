@@ -27,14 +27,14 @@ extension Service {
 
     private func addFilters(_ request: consuming Request) {
         let filters: [FilterName]
+        let added: [FilterName]
         let position: Position
         do throws(Problem) {
             filters = try CommandChecks.filters(request.command.filters)
             position = try CommandChecks.position(request.command.after)
             let grant = try grant(of: request)
-            for filter in filters where access.isOn && !grant.subscribe.allows(filter: filter) {
-                throw Problem(grant, mayNot: "subscribe to \(EscapedText.quoted(filter.text, limit: 80))")
-            }
+            added = try (request.lease?.holder as? Admission)?.add(filters) ?? []
+            if access.isOn, request.lease == nil { throw Problem(grant, mayNot: "subscribe") }
         } catch {
             refuse(error, request)
             return
@@ -42,14 +42,16 @@ extension Service {
         let admission = request.lease?.holder as? Admission
         switch request.addFilters(filters, position: position) {
         case .done:
-            admission?.update { state in state.filters += filters.filter { !state.filters.contains($0) } }
+            return
         case .refused(let request, .invalid):
+            admission?.remove(added)
             refuse(
                 Problem(
                     .badCursor,
                     "after counts in a connection's first subscription only; later filters start at its place"),
                 request)
         case .refused(let request, let fault):
+            admission?.remove(added)
             refuse(Problem(fault, position: position, filterLimit: limits.filters), request)
         }
     }
@@ -66,7 +68,7 @@ extension Service {
         let admission = request.lease?.holder as? Admission
         switch request.removeFilters(filters) {
         case .done:
-            admission?.update { state in state.filters.removeAll { filters.contains($0) } }
+            admission?.remove(filters)
         case .refused(let request, let fault):
             refuse(Problem(fault, position: .latest, filterLimit: limits.filters), request)
         }
