@@ -209,6 +209,17 @@ static void publish_probe(hr_home *home) {
                          NULL);
 }
 
+/* What a large answer took is given back: the next of its size may be long in coming. Nothing is put
+ * together while the clock ticks. */
+static void give_back(hr_home *home) {
+    hr_buf *const buffers[] = {&home->out, &home->body, &home->scratch};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        if (buffers[i]->cap > HR_BACKLOG_MAX) {
+            hr_buf_fini(buffers[i]);
+        }
+    }
+}
+
 void hr__home_tick(void *context) {
     hr_home *home;
     HR_CAST(hr_home, home, context, HR_HOME_MAGIC);
@@ -219,6 +230,7 @@ void hr__home_tick(void *context) {
             publish_probe(home);
         }
         hr__cohorts_sweep(home, false);
+        give_back(home);
     }
     home->tick_count++;
     hr__live_sync(home);
