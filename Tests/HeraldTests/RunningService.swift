@@ -46,6 +46,10 @@ final class RunningService {
         var settings = ServerSettings()
         settings.loops = 1
         settings.ioUring = false
+        // Under a sanitizer a test's thread may be held up for minutes: nobody is cut off for that.
+        (settings.heartbeat, settings.idleTimeout, settings.requestTimeout) = (
+            .seconds(3600), .seconds(86_400), .seconds(3600)
+        )
         settings.tokenSecretFile = try files.write("secret", TestTokens.secret)
         maker = try await TokenMaker(secretFile: files.folder + "secret")
         try change(&settings, files)
@@ -181,7 +185,7 @@ final class TestClient {
 
     private func send(_ bytes: [UInt8]) {
         let sent = bytes.withUnsafeBytes { Foundation.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-        precondition(sent == bytes.count, "the socket took less")
+        #expect(sent == bytes.count, "the socket took less")
     }
 
     /// Sends a request.
