@@ -112,10 +112,13 @@ hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned status, hr__answer
 }
 
 hr_status hr__fault_append(hr_home *home, hr_buf *out, unsigned status, hr__answer_style style,
-                           hr_slice body) {
+                           hr_slice challenge, hr_slice body) {
     char digits[20];
     const hr_slice parts[] = {HR_LIT("Content-Type: application/problem+json\r\n"),
                               home->hub->config.fault_headers,
+                              challenge.len > 0 ? HR_LIT("WWW-Authenticate: ") : HR_LIT(""),
+                              challenge,
+                              challenge.len > 0 ? HR_LIT("\r\n") : HR_LIT(""),
                               HR_LIT("Content-Length: "),
                               {digits, hr_u64_format(body.len, digits)},
                               HR_LIT("\r\n\r\n"),
@@ -139,7 +142,8 @@ void hr__http_refuse(hr_session *session, unsigned status, const char *slug, con
         &home->body, "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}",
         slug, title, status, detail);
     if (result == HR_OK) {
-        result = hr__fault_append(home, &home->out, status, style, hr_buf_slice(&home->body));
+        result = hr__fault_append(home, &home->out, status, style, HR_LIT(""),
+                                  hr_buf_slice(&home->body));
     }
     if (result == HR_OK) {
         hr_conn_write(&session->conn, home->out.data, home->out.len);

@@ -429,7 +429,7 @@ HR_MUST_CHECK hr_status hr__head_begin(hr_home *home, hr_buf *out, unsigned stat
 const char *hr__status_phrase(unsigned status);
 /* Appends an answer that the core makes by itself: a problem, as JSON. */
 HR_MUST_CHECK hr_status hr__fault_append(hr_home *home, hr_buf *out, unsigned status,
-                                         hr__answer_style style, hr_slice body);
+                                         hr__answer_style style, hr_slice challenge, hr_slice body);
 /* The request in hand has been answered: go on with the next, or end. */
 void hr__http_done(hr_session *session);
 

@@ -303,31 +303,21 @@ void hr__poll_timeout(hr_session *session) {
 }
 
 void hr__poll_end(hr_session *session, const hr_lease_end *end) {
-    hr_buf *out = &session->home->out;
-    char digits[20];
-    bool is_challenged = end->challenge.len > 0;
-    const hr_slice parts[] = {
-        HR_LIT("Content-Type: application/problem+json\r\n"),
-        session->home->hub->config.fault_headers,
-        is_challenged ? HR_LIT("WWW-Authenticate: ") : HR_LIT(""),
-        end->challenge,
-        is_challenged ? HR_LIT("\r\n") : HR_LIT(""),
-        HR_LIT("Content-Length: "),
-        {digits, hr_u64_format(end->members.len + 2, digits)},
-        HR_LIT("\r\n\r\n{"),
-        end->members,
-        HR_LIT("}")};
-    out->len = 0;
-    hr_status status = hr__head_begin(session->home, out, end->status, session->style);
+    hr_home *home = session->home;
+    const hr_slice problem[] = {HR_LIT("{"), end->members, HR_LIT("}")};
+    home->out.len = 0;
+    home->body.len = 0;
+    hr_status status = HR_BUF_APPEND_ALL(&home->body, problem);
     if (status == HR_OK) {
-        status = HR_BUF_APPEND_ALL(out, parts);
+        status = hr__fault_append(home, &home->out, end->status, session->style, end->challenge,
+                                  hr_buf_slice(&home->body));
     }
     hr__reader_close(&session->reader);
     if (status != HR_OK) {
         hr_conn_close(&session->conn, HR_CLOSE_LIMIT);
         return;
     }
-    hr_conn_write(&session->conn, out->data, out->len);
+    hr_conn_write(&session->conn, home->out.data, home->out.len);
     hr__http_done(session);
 }
 

@@ -162,7 +162,8 @@ void hr__request_fault(hr_request **handle, unsigned status, hr_slice body) {
     }
     hr_buf *out = &session->home->out;
     out->len = 0;
-    answer_with_out(handle, hr__fault_append(session->home, out, status, session->style, body));
+    answer_with_out(handle,
+                    hr__fault_append(session->home, out, status, session->style, HR_LIT(""), body));
 }
 
 /* RFC 8441 §5: success would say that the stream is a WebSocket now. In HTTP/1.1 a request to upgrade

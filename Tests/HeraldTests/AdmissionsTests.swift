@@ -222,6 +222,15 @@ import Testing
         }
     }
 
+    @Test func `a reader that is about to end is not renewed`() throws {
+        let admissions = Admissions(warning: 0, leeway: 0)
+        let admission = Admission(.open, filters: [], isStream: true)
+        try admissions.renew(admission, by: .open, at: 0) { _, _ in }
+        admission.update { $0.isEnding = true }
+        #expect(throws: Problem.self) { try admissions.renew(admission, by: .open, at: 0) { _, _ in } }
+        #expect(admissions.counts.renewed == 1)
+    }
+
     @Test func `a WebSocket may begin without a token and go on with one`() async throws {
         try await run(with: { settings, _ in settings.anonymousSubscribe = ["open/*"] }) { service in
             let socket = await service.webSocket("/v1/events/open/*")

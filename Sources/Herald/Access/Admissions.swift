@@ -86,6 +86,7 @@ final class Admissions: Sendable {
         try table.withLock { table throws(Problem) in
             // In one step with the check: what is added to the filters meanwhile is checked by one grant or the other.
             try admission.update { state throws(Problem) in
+                guard !state.isEnding else { throw Problem(.notFound, "the reader is about to end") }
                 try check(state.grant, state.filters)
                 state.grant = grant
                 state.step = .warning

@@ -26,7 +26,8 @@ final class Revocations: Sendable {
 
     private struct Table {
         var entries: [Target: Entry] = [:]
-        var swept = Int64.min
+        /// No entry lapses before this second.
+        var earliest = Int64.max
     }
 
     private let table = Mutex(Table())
@@ -65,23 +66,23 @@ final class Revocations: Sendable {
             if table.entries[entry.target] == nil, table.entries.count >= limit { sweep(&table, at: now) }
             guard table.entries[entry.target] != nil || table.entries.count < limit else { return false }
             table.entries[entry.target] = entry
+            table.earliest = min(table.earliest, entry.keptUntil)
             count.store(table.entries.count, ordering: .releasing)
             return true
         }
     }
 
-    /// Forgets those that need not be known any more; at most once a second.
+    /// Forgets those that need not be known any more.
     func sweep(at now: Int64) {
         guard count.load(ordering: .acquiring) > 0 else { return }
-        table.withLock { table in
-            guard now > table.swept else { return }
-            sweep(&table, at: now)
-        }
+        table.withLock { table in sweep(&table, at: now) }
     }
 
     private func sweep(_ table: inout Table, at now: Int64) {
-        table.swept = now
+        // Loops wait for the lock: what none has lapsed of is not gone through.
+        guard now >= table.earliest else { return }
         table.entries = table.entries.filter { $0.value.keptUntil > now }
+        table.earliest = table.entries.values.lazy.map(\.keptUntil).min() ?? .max
         count.store(table.entries.count, ordering: .releasing)
     }
 
