@@ -65,13 +65,23 @@ import Testing
         reader.get("/sse/a")
         #expect(reader.read(until: "retry:"))
         let sockets = open(hub, 400)
-        inOneTurn(hub, sockets) {
-            hub.publish("a", "in between")
-            for socket in sockets { socket.get("/none") }
-        } then: { handled in
-            // The loop has not come to the end of its turn.
-            #expect(handled > 200 && eventually { reader.hasInput })
-        }
+        let gates = open(hub, 3)
+        // While the loop waits at the first, all that the second turn brings is sent.
+        gates[0].get("/gate")
+        #expect(hub.untilGate(1))
+        gates[1].get("/gate")
+        for socket in sockets { socket.get("/none") }
+        #expect(eventually { sockets.allSatisfy(\.isTaken) })
+        gates[2].get("/gate")
+        #expect(eventually { gates[2].isTaken })
+        hub.openGate()
+        #expect(hub.untilGate(2))
+        hub.publish("a", "in between")
+        hub.openGate()
+        #expect(hub.untilGate(3))
+        // The loop has not come to the end of that turn.
+        #expect(eventually { reader.hasInput })
+        hub.openGate()
         #expect(reader.read(until: "in between"))
     }
 
