@@ -16,9 +16,6 @@ import pytest
 from helpers import (
     BINARY,
     CLOSE,
-    CONTINUATION,
-    HANDSHAKE,
-    PING,
     TEXT,
     Closed,
     EventStream,
@@ -30,11 +27,23 @@ from helpers import (
     request_bytes,
     unique_topic,
 )
+from malformed_requests import (
+    CHUNKED,
+    CHUNKS,
+    FRAMES,
+    GOOD,
+    HEADERS,
+    MARK,
+    REQUEST_LINES,
+    UPGRADES,
+    VICTIM,
+    posted,
+    targeted,
+    upgrade,
+)
 
 SEED = int(os.environ.get("HERALD_FAULT_SEED", "20260102"))
-VICTIM, SENTINEL = "malformed/victim", "malformed/sentinel"
-# What forged headers, log lines and events would show.
-MARK = "forged7f3a"
+SENTINEL = "malformed/sentinel"
 FORMATS = ("text", "json")
 TEXT_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (trace|debug|info|notice|warning|error|critical) ")
 
@@ -136,234 +145,15 @@ def each(guarded, data, *statuses):
 
 # Heads.
 
-BODY = json.dumps({"mark": MARK}).encode()
-LENGTH = b"Content-Length: %d\r\n" % len(BODY)
-POST = f"POST /v1/events/{VICTIM} HTTP/1.1\r\nContent-Type: text/plain\r\n".encode()
-HOST = b"Host: x\r\n"
-GOOD = POST + HOST + LENGTH + b"\r\n" + BODY
-
-
-def head(*lines, line=POST, body=BODY):
-    return line + b"".join(each + b"\r\n" for each in lines) + b"\r\n" + body
-
-
-def posted(line):
-    """A publish whose request line is this."""
-    return line + b"\r\n" + HOST + LENGTH + b"\r\n" + BODY
-
-
-def targeted(target, method="POST"):
-    return posted(method.encode() + b" " + (target if isinstance(target, bytes) else target.encode()) + b" HTTP/1.1")
-
-
-REQUEST_LINES = {
-    "HTTP/0.9": b"GET /v1/events/malformed\r\n",
-    "HTTP/0.9 with a version": posted(b"POST /v1/events/malformed/victim HTTP/0.9"),
-    "HTTP/1.2": posted(b"POST /v1/events/malformed/victim HTTP/1.2"),
-    "HTTP/1.10": posted(b"POST /v1/events/malformed/victim HTTP/1.10"),
-    "HTTP/1": posted(b"POST /v1/events/malformed/victim HTTP/1"),
-    "HTTP/1.": posted(b"POST /v1/events/malformed/victim HTTP/1."),
-    "HTTP/2.0": posted(b"POST /v1/events/malformed/victim HTTP/2.0"),
-    "HTTP/3.0": posted(b"POST /v1/events/malformed/victim HTTP/3.0"),
-    "HTTP/11": posted(b"POST /v1/events/malformed/victim HTTP/11"),
-    "HTTP/-1.1": posted(b"POST /v1/events/malformed/victim HTTP/-1.1"),
-    "http/1.1": posted(b"POST /v1/events/malformed/victim http/1.1"),
-    "HTTPS/1.1": posted(b"POST /v1/events/malformed/victim HTTPS/1.1"),
-    "HTTP 1.1": posted(b"POST /v1/events/malformed/victim HTTP 1.1"),
-    "ICE/1.0": posted(b"SOURCE /v1/events/malformed/victim ICE/1.0"),
-    "RTSP/1.0": posted(b"DESCRIBE /v1/events/malformed/victim RTSP/1.0"),
-    "a version and more": posted(b"POST /v1/events/malformed/victim HTTP/1.1 x"),
-    "a version and a space": posted(b"POST /v1/events/malformed/victim HTTP/1.1 "),
-    "two spaces": posted(b"POST  /v1/events/malformed/victim HTTP/1.1"),
-    "two spaces before the version": posted(b"POST /v1/events/malformed/victim  HTTP/1.1"),
-    "a tab": posted(b"POST\t/v1/events/malformed/victim\tHTTP/1.1"),
-    "a leading space": b" " + GOOD,
-    "a leading tab": b"\t" + GOOD,
-    "a leading NUL": b"\0" + GOOD,
-    "a leading byte order mark": b"\xef\xbb\xbf" + GOOD,
-    "no method": posted(b"/v1/events/malformed/victim HTTP/1.1"),
-    "no target": posted(b"POST HTTP/1.1"),
-    "a method in lower case": posted(b"post /v1/events/malformed/victim HTTP/1.1"),
-    "a method with a NUL": posted(b"PO\0ST /v1/events/malformed/victim HTTP/1.1"),
-    "a method with a colon": posted(b"POST: /v1/events/malformed/victim HTTP/1.1"),
-    "a method with an escape": posted(b"P%4fST /v1/events/malformed/victim HTTP/1.1"),
-    "a long method": posted(b"P" * 5000 + b" /v1/events/malformed/victim HTTP/1.1"),
-    "a method longer than a head": posted(b"P" * 70000 + b" /v1/events/malformed/victim HTTP/1.1"),
-    "a method of UTF-8": posted("PÖST /v1/events/malformed/victim HTTP/1.1".encode()),
-    "a known method of others": targeted(f"/v1/events/{VICTIM}", "PROPFIND"),
-    "TRACE": targeted(f"/v1/events/{VICTIM}", "TRACE"),
-    "CONNECT with a path": targeted(f"/v1/events/{VICTIM}", "CONNECT"),
-    "CONNECT with an authority": targeted("herald.test:443", "CONNECT"),
-    "CONNECT with nothing": targeted("", "CONNECT"),
-    "an authority": targeted("herald.test:80"),
-    "an asterisk": targeted("*"),
-    "a path without a slash": targeted(f"v1/events/{VICTIM}"),
-    "a fragment": targeted(f"/v1/events/{VICTIM}/{{}}#x"),
-    "a backslash": targeted("/v1\\events\\malformed\\victim"),
-    "a NUL in the target": targeted(b"/v1/events/malformed/victim\0"),
-    "a DEL in the target": targeted(b"/v1/events/malformed/victim\x7f"),
-    "a carriage return in the target": targeted(b"/v1/events/malformed/victim\rx"),
-    "a line feed in the target": targeted(b"/v1/events/malformed/victim\nx"),
-    "UTF-8 in the target": targeted("/v1/events/malformed/ü"),
-    "overlong UTF-8 in the target": targeted(b"/v1/events/malformed/\xc0\xaf"),
-    "escaped overlong UTF-8": targeted("/v1/events/malformed/%c0%af"),
-    "an escaped slash's overlong form": targeted("/v1/events/malformed%c0%afvictim"),
-    "an escaped surrogate": targeted("/v1/events/malformed/%ed%a0%80"),
-    "escaped bytes that are no UTF-8": targeted("/v1/events/malformed/%ff%fe"),
-    "an escaped NUL": targeted("/v1/events/malformed/vic%00tim"),
-    "an escaped line end": targeted(f"/v1/events/malformed/x%0d%0aX-{MARK}:%20y"),
-    "an escaped escape": targeted("/v1/events/malformed/%2525"),
-    "an escape sequence of terminals": targeted("/v1/events/malformed/%1b%5b31m"),
-    "half an escape": targeted("/v1/events/malformed/victim%"),
-    "half an escape and a digit": targeted("/v1/events/malformed/victim%2"),
-    "an escape that is none": targeted("/v1/events/malformed/%zz"),
-    "an escape of another form": targeted("/v1/events/malformed/%u0041"),
-    "an escape with a sign": targeted("/v1/events/malformed/%+1"),
-    "dots": targeted("/v1/events/../../etc/passwd?x=1"),
-    "escaped dots": targeted("/v1/%2e%2e/%2e%2e/etc/passwd"),
-    "nothing of a topic": targeted("/v1/events/"),
-    "slashes": targeted("/v1/events////"),
-    "a topic of the server's own": targeted("/v1/events/~herald/x"),
-    "a topic of wildcards": targeted("/v1/events/malformed/**"),
-    "a topic too long": targeted("/v1/events/" + "x" * 129),
-    "a topic too deep": targeted("/v1/events/" + "/".join("x" * 33)),
-    "a query that is not known": targeted(f"/v1/events/{VICTIM}?{MARK}=1"),
-    "a query that is broken": targeted(f"/v1/events/{VICTIM}?%"),
-    "a host of another in the target": targeted(f"http://a b/v1/events/{VICTIM}"),
-    "a scheme that is not known": targeted(f"gopher://x/v1/events/{VICTIM}"),
-    "a scheme without a host": targeted("http://"),
-    "a preface of HTTP/2 that is cut": b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-    "a line without end": b"A" * 100_000,
-    "spaces without end": b" " * 100_000,
-    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
-    "SMTP": b"EHLO malformed.test\r\n\r\n",
-    "a PROXY line": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + GOOD,
-    "a PROXY head of version 2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + GOOD,
-}
-
 
 @pytest.mark.parametrize("name", REQUEST_LINES)
 def test_a_request_line(guarded, name):
     refuse(guarded, REQUEST_LINES[name])
 
 
-HEADERS = {
-    "no Host": head(LENGTH[:-2]),
-    "two Hosts": head(b"Host: x", b"Host: y", LENGTH[:-2]),
-    "the same Host twice": head(b"Host: x", b"Host: x", LENGTH[:-2]),
-    "a Host with a space": head(b"Host: x y", LENGTH[:-2]),
-    "a Host with a path": head(b"Host: x/y", LENGTH[:-2]),
-    "a Host with a user": head(b"Host: user@x", LENGTH[:-2]),
-    "a Host with a comma": head(b"Host: x, y", LENGTH[:-2]),
-    "two lengths": head(b"Host: x", LENGTH[:-2], b"Content-Length: 1"),
-    "two lengths, the shorter first": head(b"Host: x", b"Content-Length: 1", LENGTH[:-2]),
-    "the same length twice": head(b"Host: x", LENGTH[:-2], LENGTH[:-2]),
-    "a list of the same length": head(b"Host: x", b"Content-Length: 5, 5"),
-    "a length with a sign": head(b"Host: x", b"Content-Length: +22"),
-    "a negative length": head(b"Host: x", b"Content-Length: -22"),
-    "a length of hexadecimal digits": head(b"Host: x", b"Content-Length: 0x16"),
-    "a length with a point": head(b"Host: x", b"Content-Length: 22.0"),
-    "a length with an exponent": head(b"Host: x", b"Content-Length: 2e1"),
-    "a length with a space within": head(b"Host: x", b"Content-Length: 2 2"),
-    "a length with an underscore": head(b"Host: x", b"Content-Length: 2_2"),
-    "a length of other digits": head(b"Host: x", "Content-Length: ٢٢".encode()),
-    "a length that overflows 64 bits": head(b"Host: x", b"Content-Length: 18446744073709551638"),
-    "a length of a hundred digits": head(b"Host: x", b"Content-Length: " + b"9" * 100),
-    "an empty length": head(b"Host: x", b"Content-Length:"),
-    "a length above the bound": head(b"Host: x", b"Content-Length: 65537", body=b""),
-    "a length and chunks": head(b"Host: x", LENGTH[:-2], b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
-    "chunks and a length": head(b"Host: x", b"Transfer-Encoding: chunked", LENGTH[:-2], body=b"0\r\n\r\n"),
-    "chunks twice": head(b"Host: x", b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
-    "chunks, then identity": head(b"Host: x", b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
-    "identity": head(b"Host: x", b"Transfer-Encoding: identity", LENGTH[:-2]),
-    "gzip and chunks": head(b"Host: x", b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
-    "chunks with a parameter": head(b"Host: x", b"Transfer-Encoding: chunked;x=y", body=b"0\r\n\r\n"),
-    "chunks in quotes": head(b"Host: x", b'Transfer-Encoding: "chunked"', body=b"0\r\n\r\n"),
-    "chunks with a vertical tab": head(b"Host: x", b"Transfer-Encoding: \x0bchunked", body=b"0\r\n\r\n"),
-    "chunks with a NUL": head(b"Host: x", b"Transfer-Encoding: chunked\0", body=b"0\r\n\r\n"),
-    "a space before the colon of chunks": head(b"Host: x", b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
-    "a folded encoding": head(b"Host: x", b"Transfer-Encoding:\r\n chunked", body=b"0\r\n\r\n"),
-    "a folded line": head(b"Host: x", b"X: a\r\n b", LENGTH[:-2]),
-    "a folded line of a tab": head(b"Host: x", b"X: a\r\n\tb", LENGTH[:-2]),
-    "a first line that is folded": head(b" Host: x", LENGTH[:-2]),
-    "a bare line feed": head(b"Host: x", b"X: a\nX-%s: b" % MARK.encode(), LENGTH[:-2]),
-    "a bare carriage return": head(b"Host: x", b"X: a\rX-%s: b" % MARK.encode(), LENGTH[:-2]),
-    "two carriage returns": head(b"Host: x", b"X: a\r", LENGTH[:-2]),
-    "all line ends bare": GOOD.replace(b"\r\n", b"\n"),
-    "all line ends carriage returns": GOOD.replace(b"\r\n", b"\r"),
-    "no colon": head(b"Host: x", b"X", LENGTH[:-2]),
-    "no name": head(b"Host: x", b": x", LENGTH[:-2]),
-    "a space in a name": head(b"Host: x", b"X Y: x", LENGTH[:-2]),
-    "a space behind a name": head(b"Host: x", b"X : x", LENGTH[:-2]),
-    "a slash in a name": head(b"Host: x", b"X/Y: x", LENGTH[:-2]),
-    "brackets in a name": head(b"Host: x", b"X[Y]: x", LENGTH[:-2]),
-    "UTF-8 in a name": head(b"Host: x", "Ü: x".encode(), LENGTH[:-2]),
-    "a NUL in a name": head(b"Host: x", b"X\0: x", LENGTH[:-2]),
-    "a NUL in a value": head(b"Host: x", b"X: a\0b", LENGTH[:-2]),
-    "an escape sequence in a value": head(b"Host: x", b"User-Agent: \x1b[31m%s" % MARK.encode(), LENGTH[:-2]),
-    "a backspace in a value": head(b"Host: x", b"User-Agent: a\x08b", LENGTH[:-2]),
-    "a name too long": head(b"Host: x", b"X" * 20_000 + b": x", LENGTH[:-2]),
-    "a value too long": head(b"Host: x", b"X: " + b"x" * 20_000, LENGTH[:-2]),
-    "too many headers": head(b"Host: x", *[b"X: y"] * 5000, LENGTH[:-2]),
-    "a head without end": POST + HOST + b"X: y\r\n" * 20_000,
-    "a type with a space": head(b"Host: x", b"Herald-Type: a b", LENGTH[:-2]),
-    "a type of the server's own": head(b"Host: x", b"Herald-Type: herald.gap", LENGTH[:-2]),
-    "a type too long": head(b"Host: x", b"Herald-Type: " + b"x" * 129, LENGTH[:-2]),
-    "two types": head(b"Host: x", b"Herald-Type: a", b"Herald-Type: b", LENGTH[:-2]),
-    "a key too long": head(b"Host: x", b"Idempotency-Key: " + b"x" * 129, LENGTH[:-2]),
-    "an empty key": head(b"Host: x", b"Idempotency-Key:", LENGTH[:-2]),
-    "two content types": head(b"Host: x", b"Content-Type: application/json", LENGTH[:-2]),
-    "two cursors": head(b"Host: x", b"Last-Event-ID: earliest", b"Last-Event-ID: latest", LENGTH[:-2]),
-    "two keys": head(b"Host: x", b"Idempotency-Key: a", b"Idempotency-Key: b", LENGTH[:-2]),
-    "a cloud event without an id": head(
-        b"Host: x", b"ce-specversion: 1.0", b"ce-type: x", b"ce-source: /", LENGTH[:-2]
-    ),
-    "a cloud event of another version": head(
-        b"Host: x", b"ce-specversion: 0.3", b"ce-type: x", b"ce-source: /", b"ce-id: 1", LENGTH[:-2]
-    ),
-    "a body cut short": head(b"Host: x", b"Content-Length: 1000"),
-}
-
-
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers(guarded, name):
     refuse(guarded, HEADERS[name])
-
-
-CHUNKED = head(b"Host: x", b"Transfer-Encoding: chunked", body=b"")
-CHUNKS = {
-    "no number": b"\r\nx\r\n0\r\n\r\n",
-    "no digits": b"zz\r\nx\r\n0\r\n\r\n",
-    "a sign": b"+1\r\nx\r\n0\r\n\r\n",
-    "a negative size": b"-1\r\nx\r\n0\r\n\r\n",
-    "a prefix": b"0x1\r\nx\r\n0\r\n\r\n",
-    "a leading space": b" 1\r\nx\r\n0\r\n\r\n",
-    "an underscore": b"1_0\r\n0123456789abcdef\r\n0\r\n\r\n",
-    "more than the size": b"1\r\nxyz\r\n0\r\n\r\n",
-    "less than the size": b"5\r\nx\r\n0\r\n\r\n",
-    "a size of 2^64": b"10000000000000000\r\nx\r\n0\r\n\r\n",
-    "a size of 2^64 - 1": b"ffffffffffffffff\r\nx\r\n0\r\n\r\n",
-    "a size of 2^63": b"8000000000000000\r\nx\r\n0\r\n\r\n",
-    "a size of 2^32": b"100000000\r\nx\r\n0\r\n\r\n",
-    "a size above the bound": b"10001\r\n",
-    "zeros without end": b"0" * 100_000,
-    "line feeds alone": b"1\nx\n0\n\n",
-    "a line feed behind the size": b"1\nx\r\n0\r\n\r\n",
-    "a carriage return behind the size": b"1\rx\r\n0\r\n\r\n",
-    "a line feed behind the chunk": b"1\r\nx\n0\r\n\r\n",
-    "a NUL in an extension": b"1;\0\r\nx\r\n0\r\n\r\n",
-    "a line feed in an extension": b"1;a\nb\r\nx\r\n0\r\n\r\n",
-    "a carriage return in an extension": b"1;a\rb\r\nx\r\n0\r\n\r\n",
-    "an extension without end": b"1;" + b"x" * 100_000,
-    "extensions that add up": b"".join(b"1;%s\r\nx\r\n" % (b"x" * 1000) for _ in range(200)) + b"0\r\n\r\n",
-    "a trailer without a colon": b"1\r\nx\r\n0\r\nbad\r\n\r\n",
-    "a trailer with a space": b"1\r\nx\r\n0\r\nBad Trailer: x\r\n\r\n",
-    "a trailer with a NUL": b"1\r\nx\r\n0\r\nX: \0\r\n\r\n",
-    "a trailer that is folded": b"1\r\nx\r\n0\r\nX: a\r\n b\r\n\r\n",
-    "a trailer without end": b"1\r\nx\r\n0\r\n" + b"X: y\r\n" * 20_000,
-    "chunks that add up to too much": b"1000\r\n" + b"x" * 4096 + b"\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 17,
-    "no last chunk": b"1\r\nx\r\n",
-}
 
 
 @pytest.mark.parametrize("name", CHUNKS)
@@ -395,35 +185,6 @@ def test_the_good_request_is_good(guarded):
 
 
 # Upgrades.
-
-
-def upgrade(body=b"", **changes):
-    headers = {**HANDSHAKE, **{name.replace("_", "-"): value for name, value in changes.items()}}
-    headers = {name: value for name, value in headers.items() if value is not None}
-    return request_bytes("GET", f"/v1/events/{VICTIM}", headers, body or None)
-
-
-UPGRADES = {
-    "no key": upgrade(Sec_WebSocket_Key=None),
-    "an empty key": upgrade(Sec_WebSocket_Key=""),
-    "a short key": upgrade(Sec_WebSocket_Key="AAAA"),
-    "a long key": upgrade(Sec_WebSocket_Key="A" * 200 + "=="),
-    "a key that is no base64": upgrade(Sec_WebSocket_Key="!" * 22 + "=="),
-    "a key without its end": upgrade(Sec_WebSocket_Key="AAECAwQFBgcICQoLDA0ODw"),
-    "no version": upgrade(Sec_WebSocket_Version=None),
-    "version 8": upgrade(Sec_WebSocket_Version="8"),
-    "version 14": upgrade(Sec_WebSocket_Version="14"),
-    "version 013": upgrade(Sec_WebSocket_Version="013"),
-    "a negative version": upgrade(Sec_WebSocket_Version="-13"),
-    "a version that overflows": upgrade(Sec_WebSocket_Version="4294967309"),
-    "a protocol with a line end": upgrade(Sec_WebSocket_Protocol=f"herald.v1\r\n folded-{MARK}"),
-    "a protocol with a NUL": upgrade(Sec_WebSocket_Protocol="herald.v1\0"),
-    "an extension that is broken": upgrade(Sec_WebSocket_Extensions="permessage-deflate; =;"),
-    "an extension with an open quote": upgrade(Sec_WebSocket_Extensions='permessage-deflate; a="'),
-    "a cursor that is none": request_bytes("GET", f"/v1/events/{VICTIM}?after=never", HANDSHAKE),
-    "a filter that is none": request_bytes("GET", "/v1/events/a//b", HANDSHAKE),
-    "a query that is none": request_bytes("GET", f"/v1/events/{VICTIM}?colour=red", HANDSHAKE),
-}
 
 
 @pytest.mark.parametrize("name", UPGRADES)
@@ -570,38 +331,6 @@ def test_documents(guarded, name):
 
 
 # WebSockets.
-
-FRAMES = {
-    "reserved bit 1": frame(TEXT, b"{}", reserved=4),
-    "reserved bit 2": frame(TEXT, b"{}", reserved=2),
-    "reserved bit 3": frame(TEXT, b"{}", reserved=1),
-    "a ping with a reserved bit": frame(PING, b"x", reserved=4),
-    **{f"opcode {opcode}": frame(opcode, b"x") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)},
-    "no mask": frame(TEXT, b"{}", masked=False),
-    "a ping without a mask": frame(PING, b"x", masked=False),
-    "a long ping": frame(PING, b"x" * 126),
-    "a long close": frame(CLOSE, b"\x03\xe8" + b"x" * 124),
-    "a ping in parts": frame(PING, b"x", fin=False),
-    "a close in parts": frame(CLOSE, b"\x03\xe8", fin=False),
-    "a continuation of nothing": frame(CONTINUATION, b"x"),
-    "a message within a message": frame(TEXT, b"{", fin=False) + frame(TEXT, b"}"),
-    "a length of 2^63": frame(TEXT, b"", length=1 << 63),
-    "a length of 2^64 - 1": frame(TEXT, b"", length=(1 << 64) - 1),
-    "a length above the bound": frame(TEXT, b"", length=(1 << 16) + 1),
-    "parts above the bound": frame(TEXT, b"x" * 60_000, fin=False) + frame(CONTINUATION, b"x" * 10_000),
-    "half a close code": frame(CLOSE, b"\x03"),
-    **{f"close code {code}": frame(CLOSE, code.to_bytes(2, "big")) for code in (0, 999, 1004, 1005, 1006, 1015, 2999)},
-    **{f"close code {code}": frame(CLOSE, code.to_bytes(2, "big")) for code in (5000, 65535)},
-    "a close reason that is no UTF-8": frame(CLOSE, b"\x03\xe8\xff"),
-    "text that is no UTF-8": frame(TEXT, b"\xff"),
-    "overlong text": frame(TEXT, b"\xc0\xaf"),
-    "a surrogate": frame(TEXT, b"\xed\xa0\x80"),
-    "beyond Unicode": frame(TEXT, b"\xf4\x90\x80\x80"),
-    "half a character at the end": frame(TEXT, b"\xc3"),
-    "a character cut by an end": frame(TEXT, b"\xc3", fin=False) + frame(CONTINUATION, b""),
-    "another request": GOOD,
-}
-
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_frame(guarded, name):
