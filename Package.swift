@@ -116,6 +116,8 @@ let package = Package(
                 .embedInCode("Resources/console.html"),
                 .embedInCode("Resources/console.js"),
                 .embedInCode("Resources/console.css"),
+                .embedInCode("Resources/herald.d.ts"),
+                .embedInCode("Resources/herald.js"),
                 .embedInCode("Resources/openapi.txt"),
             ],
             swiftSettings: swiftSettings),

@@ -153,6 +153,18 @@ def test_pages_load_what_is_ours_and_tell_nobody_where_they_are(server, ask, pat
         assert answer.headers[ISOLATION] == "same-origin"
 
 
+@ASK
+@pytest.mark.parametrize("path", ["/herald.js", "/herald.d.ts"])
+def test_a_page_of_any_origin_may_load_the_client_module(server, ask, path):
+    found = ask(server, "GET", path, {"Origin": "https://elsewhere.example"})
+    unchanged = ask(server, "GET", path, {"If-None-Match": found.headers["etag"]})
+    assert (found.status, unchanged.status) == (200, 304)
+    for answer in (found, unchanged):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert ISOLATION not in answer.headers
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_the_console_page_has_nothing_that_its_policy_forbids(server):
     page = server.client.get("/").text
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", page, re.IGNORECASE)

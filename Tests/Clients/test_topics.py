@@ -133,6 +133,8 @@ def test_plain_resources_answer(server):
         "/": ("text/html",),
         "/console.js": ("text/javascript", "application/javascript"),
         "/console.css": ("text/css",),
+        "/herald.js": ("text/javascript",),
+        "/herald.d.ts": ("application/typescript",),
         "/openapi.txt": ("application/yaml",),
         "/metrics": ("text/plain",),
     }

@@ -11,6 +11,8 @@ struct AnswerHeaders: Sendable {
             case everybody
             /// The API's own callers: programs, and pages of the server's origin.
             case own
+            /// Whoever loads the client module, pages of all origins among them: there is nothing in it that is not public.
+            case importers
             /// Pages of that entry of `allowed-origins`.
             case page(Int)
         }
@@ -27,7 +29,8 @@ struct AnswerHeaders: Sendable {
                 switch audience {
                 case .everybody: 0
                 case .own: 1
-                case .page(let place): 2 + place
+                case .importers: 2
+                case .page(let place): 3 + place
                 }
             return (rank * 2 + (isPost ? 1 : 0)) * 2 + (isSecure ? 1 : 0)
         }
@@ -39,7 +42,7 @@ struct AnswerHeaders: Sendable {
     /// Makes the table.
     init(_ settings: ServerSettings) {
         let pages = settings.allowedOrigins.indices.map { Situation.Audience.page($0) }
-        blocks = ([.everybody, .own] + pages).flatMap { audience in
+        blocks = ([.everybody, .own, .importers] + pages).flatMap { audience in
             [(false, false), (false, true), (true, false), (true, true)].map { isPost, isSecure in
                 let situation = Situation(audience: audience, isPost: isPost, isSecure: isSecure)
                 return Self.text(Self.guards(for: situation, settings) + Self.lines(for: situation, settings))
@@ -75,7 +78,7 @@ struct AnswerHeaders: Sendable {
         switch audience {
         case .everybody: false
         case .own: settings.allowedOrigins.contains(.any)
-        case .page: true
+        case .importers, .page: true
         }
     }
 
@@ -97,6 +100,7 @@ struct AnswerHeaders: Sendable {
     private static func lines(for situation: Situation, _ settings: ServerSettings) -> [Response.Header] {
         switch situation.audience {
         case .everybody: return []
+        case .importers: return [Response.Header(name: "Access-Control-Allow-Origin", value: "*")]
         case .own where settings.allowedOrigins.contains(.any), .page where settings.allowedOrigins.contains(.any):
             // Also for those who have named no origin: what a cache keeps of their answers is good for pages, too.
             return allowance(of: .any, settings)

@@ -58,6 +58,11 @@ enum PageName: String, Sendable, CaseIterable {
     case script = "/console.js"
     case style = "/console.css"
     case contract = "/openapi.txt"
+    case module = "/herald.js"
+    case moduleTypes = "/herald.d.ts"
+
+    /// The files that pages of other origins load: the client module and its types.
+    static let imported: [PageName] = [.module, .moduleTypes]
 }
 
 /// Finds out what a request is for. Knows paths and methods, nothing else.

@@ -185,6 +185,7 @@ final class Service: RequestHandler {
             audience: isOfAPI ? .own : .everybody, isPost: request.method == .post,
             isSecure: hasHSTS && request.isSecure)
         if case .allowed(let place) = caller { situation.audience = .page(place) }
+        for name in PageName.imported where request.path.equals(name.rawValue) { situation.audience = .importers }
         request.setHeaders(situation.index)
         return caller != .refused
     }

@@ -1,6 +1,6 @@
 import HeraldCore
 
-/// The console page and the contract, held in memory with their headers.
+/// The console page, the client module and the contract, held in memory with their headers.
 struct StaticPages: Sendable {
     private struct Page {
         let tag: String
@@ -15,6 +15,7 @@ struct StaticPages: Sendable {
         self.init(contents: [
             .console: PackageResources.console_html, .script: PackageResources.console_js,
             .style: PackageResources.console_css, .contract: PackageResources.openapi_txt,
+            .module: PackageResources.herald_js, .moduleTypes: PackageResources.herald_d_ts,
         ])
     }
 
@@ -27,6 +28,8 @@ struct StaticPages: Sendable {
                 var unchanged = Response(status: 304)
                 Self.addHeaders(to: &found, tag: tag)
                 Self.addHeaders(to: &unchanged, tag: tag)
+                // Where Deno finds the types of a module.
+                if name == .module { found.add("X-TypeScript-Types", "./herald.d.ts") }
                 return (name, Page(tag: tag, found: found, unchanged: unchanged))
             })
     }
@@ -70,7 +73,8 @@ extension PageName {
     var contentType: String {
         switch self {
         case .console: "text/html; charset=utf-8"
-        case .script: "text/javascript; charset=utf-8"
+        case .script, .module: "text/javascript; charset=utf-8"
+        case .moduleTypes: "application/typescript; charset=utf-8"
         case .style: "text/css; charset=utf-8"
         case .contract: "application/yaml"
         }
