@@ -49,9 +49,10 @@ export class HeraldError extends Error {
 
 /**
  * A token or API key, or what gives one. A function is called when one is first needed, and again when the server says
- * that the last has expired or is about to.
+ * that the last has expired or is about to. It gives null if there is none, and what it throws is an outage, after which it
+ * is asked again.
  */
-export type Token = string | (() => string | Promise<string>);
+export type Token = string | (() => string | null | Promise<string | null>);
 
 export interface HeraldOptions {
   token?: Token;

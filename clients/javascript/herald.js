@@ -192,6 +192,7 @@ class Backoff {
 class Credentials {
   #source;
   #value;
+  #isSpent = false;
   #asking = null;
 
   constructor(source) {
@@ -201,24 +202,37 @@ class Credentials {
 
   /** The token; null if there is none. */
   async get() {
-    if (this.#value === null && typeof this.#source === "function") await this.#ask();
+    const isWanting = this.#value === null || this.#isSpent;
+    if (isWanting && typeof this.#source === "function") await this.#ask();
     return this.#value;
   }
 
-  /** Gets another than the one that was no good. Says whether there is one. */
-  async renew(spent) {
+  /**
+   * Gets another than the one given, which is about to end, or is no good any more (`isSpent`) and then not used again.
+   * Says whether there is one.
+   */
+  async renew(token, isSpent) {
     if (typeof this.#source !== "function") return false;
-    if (this.#value === spent) await this.#ask();
-    return this.#value !== null && this.#value !== spent;
+    if (this.#value === token) {
+      this.#isSpent ||= isSpent;
+      await this.#ask();
+    }
+    return this.#value !== null && this.#value !== token;
+  }
+
+  /** The token in use, whatever has become of it. */
+  get current() {
+    return this.#value;
   }
 
   /** Asks the page, once however many wait for it. What it throws is a fault that passes. */
   async #ask() {
     this.#asking ??= (async () => {
       try {
-        const value = await this.#source();
-        if (typeof value !== "string" || !value) throw new TypeError("token() gave no text");
+        const value = (await this.#source()) ?? null;
+        if (value !== null && (typeof value !== "string" || !value)) throw new TypeError("token() gave no text");
         this.#value = value;
+        this.#isSpent = false;
       } catch (thrown) {
         const error = new HeraldError(`no token: ${thrown?.message ?? thrown}`, { cause: thrown });
         throw new Fault("later", error);
@@ -949,13 +963,21 @@ class Link {
 
   /** The right to read is about to end. One that cannot be renewed ends, and then the stream is opened anew. */
   async onExpiring(stream, address) {
-    const { credentials } = this.#caller;
-    try {
-      if (!(await credentials.renew(await credentials.get())) || stream.isEnded) return;
-      if (stream.canBeAsked) await stream.ask({ op: "renew", token: await credentials.get() });
-      else if (address) await this.#caller.send(this.#caller.url(address), { method: "POST", signal: stream.signal });
-    } catch {
-      // What went wrong shows when the time is over: the stream says so itself.
+    const { credentials, options } = this.#caller;
+    const backoff = new Backoff(options.backoff);
+    const ending = credentials.current;
+    while (!stream.isEnded) {
+      try {
+        if (!(await credentials.renew(ending, false)) || stream.isEnded) return;
+        if (stream.canBeAsked) await stream.ask({ op: "renew", token: credentials.current });
+        else if (address) await this.#caller.send(this.#caller.url(address), { method: "POST", signal: stream.signal });
+        return;
+      } catch (thrown) {
+        // What is refused shows when the time is over: the stream says so itself. The rest may pass before.
+        const { kind, delay } = faultOf(thrown, stream.signal);
+        if (kind === "refused" || kind === "token") return;
+        await pause(backoff.next(delay), stream.signal);
+      }
     }
   }
 
@@ -1058,11 +1080,13 @@ class Link {
   /** Gets another token, unless several in a row were no good. */
   async #renewed() {
     const { credentials } = this.#caller;
-    if ((this.#renewals += 1) > RENEWALS_MAX) {
+    if (this.#renewals >= RENEWALS_MAX) {
       this.#renewals = 0;
       return false;
     }
-    return credentials.renew(await credentials.get());
+    const isRenewed = await credentials.renew(credentials.current, true);
+    this.#renewals += 1;
+    return isRenewed;
   }
 
   /** Asks for one member's filters alone. Gives the fault if the server says no to them. */
@@ -1489,7 +1513,8 @@ export class Subscription extends EventTarget {
       } catch (thrown) {
         const fault = faultOf(thrown, patience.signal);
         try {
-          wait = await this.#mend(fault, caller, backoff, (renewals += 1));
+          if (fault.kind === "token") renewals += 1;
+          wait = await this.#mend(fault, caller, backoff, renewals);
         } catch {
           this.#isCatchingUp = false;
           return this.#herald.refusedAlone(this, fault.error);
@@ -1508,8 +1533,12 @@ export class Subscription extends EventTarget {
   async #mend(fault, { credentials }, backoff, tries) {
     if (fault.kind === "refused") throw fault;
     if (fault.kind !== "token") return backoff.next(fault.delay);
-    if (tries > RENEWALS_MAX || !(await credentials.renew(await credentials.get()))) throw fault;
-    return 0;
+    try {
+      if (tries <= RENEWALS_MAX && (await credentials.renew(credentials.current, true))) return 0;
+    } catch (thrown) {
+      return backoff.next(faultOf(thrown).delay);
+    }
+    throw fault;
   }
 
   #event(event) {
@@ -1561,6 +1590,7 @@ export class Herald extends EventTarget {
   #isClosed = false;
   #listeners = [
     ["online", () => this.#wake("networkChanged")],
+    ["offline", () => this.#wake("check")],
     ["visibilitychange", () => globalThis.document?.visibilityState === "visible" && this.#wake("check")],
     ["pageshow", (event) => event.persisted && this.#wake("check")],
   ];
@@ -1778,7 +1808,7 @@ const removeGlobalListener = (name, listener) => globalOf(name)?.removeEventList
 /** Another token, unless there is none to be had. */
 async function renewedOrNot(credentials) {
   try {
-    return await credentials.renew(await credentials.get());
+    return await credentials.renew(credentials.current, true);
   } catch {
     return false;
   }
