@@ -192,18 +192,18 @@ class Backoff {
 class Credentials {
   #source;
   #value;
-  #isSpent = false;
+  #isSpent; // or has not been asked for yet
   #asking = null;
 
   constructor(source) {
     this.#source = source;
+    this.#isSpent = typeof source === "function";
     this.#value = typeof source === "string" ? source : null;
   }
 
   /** The token; null if there is none. */
   async get() {
-    const isWanting = this.#value === null || this.#isSpent;
-    if (isWanting && typeof this.#source === "function") await this.#ask();
+    if (this.#isSpent) await this.#ask();
     return this.#value;
   }
 
