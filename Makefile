@@ -30,14 +30,21 @@ THREAD_OPTIONS := TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack
 # Only for the tests: the server takes each HERALD_ variable for a setting.
 test-clients check-address check-thread autobahn measure soak: export HERALD_ARTIFACTS := $(ARTIFACTS)
 
-.PHONY: help run build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure soak \
+.PHONY: help run example-chat example-dashboard example-orders build test test-swift test-clients tidy check check-address check-thread fuzz autobahn measure soak \
 	bench clean setup-build setup-test setup-bench
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: build ## Builds and runs the server; flags of `herald serve` in ARGS
 	exec .build/release/herald serve $(ARGS)
+
+example-chat example-dashboard example-orders: example-%: build
+	exec python3 examples/run.py $*
+
+example-chat: ## Runs a chat: rooms, history, nothing lost across a cut
+example-dashboard: ## Runs a dashboard of live metrics; its tabs share one connection
+example-orders: ## Runs an order tracker: tokens, renewals, resuming where a page was
 
 build: setup-build ## Builds the release binary, .build/release/herald
 	swift build -c release --product herald
@@ -64,7 +71,7 @@ tidy: setup-build ## Checks form: Swift, C, shell and Python sources, and the ru
 			| xargs -0 -r clang-format --dry-run --Werror; \
 	else echo "tidy: no clang-format here; C's form was not checked"; fi
 	@for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
-	python3 scripts/check_python.py scripts Tests/Clients bench
+	python3 scripts/check_python.py scripts Tests/Clients bench examples
 	swift test --disable-xctest --filter TidyTests
 
 check: test check-address check-thread ## What a merge needs: all tests, then again under sanitizers
