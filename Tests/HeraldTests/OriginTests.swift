@@ -157,7 +157,7 @@ import Testing
         for (origins, isOpen) in [([], false), (["https://a.example"], false), (["*"], true)] {
             let blocks = blocks(origins)
             var audiences: [(AnswerHeaders.Situation.Audience, isForOthers: Bool)] = [
-                (.everybody, false), (.own, isOpen),
+                (.everybody, false), (.own, isOpen), (.importers, true),
             ]
             audiences += origins.indices.map { (.page($0), true) }
             for (audience, isForOthers) in audiences {
@@ -193,7 +193,7 @@ import Testing
         var settings = ServerSettings()
         settings.allowedOrigins = [.null, .any]
         var indices: Set<Int> = []
-        for audience in [.everybody, .own, .page(0), .page(1)] as [AnswerHeaders.Situation.Audience] {
+        for audience in [.everybody, .own, .importers, .page(0), .page(1)] as [AnswerHeaders.Situation.Audience] {
             for (isPost, isSecure) in [(false, false), (false, true), (true, false), (true, true)] {
                 let situation = AnswerHeaders.Situation(audience: audience, isPost: isPost, isSecure: isSecure)
                 indices.insert(situation.index)

@@ -402,8 +402,9 @@ class Stream {
   close() {
     if (this.isEnded) return;
     this.owner = IGNORED;
-    this.#finish();
+    // First, for a patience that has ended hands nothing on.
     this.#controller.abort(new Fault("ended", new HeraldError("closed")));
+    this.#finish();
   }
 
   /** Ends it as one that was lost. */
@@ -852,6 +853,12 @@ class Link {
     return this.#members.has(key);
   }
 
+  /** Whether nothing has come for longer than any transport is let be silent: the tab sleeps, and its timers with it. */
+  get isDeaf() {
+    const { silenceMax, longPollWait } = this.#caller.options;
+    return Boolean(this.#stream) && this.#stream.quietFor > silenceMax + longPollWait;
+  }
+
   // What the page notices.
 
   /** It may be worth trying at once. */
@@ -1148,9 +1155,8 @@ class Link {
     if (!stream) return this.#openIn(0);
     const wanted = this.#filters;
     const isShort = wanted.some((filter) => !stream.filters.includes(filter));
-    const isBehind = [...this.#members.values()].some(({ hasJoined, cursor }) =>
-      !hasJoined && !(isSameEpoch(cursor, stream.start) && !isAhead(stream.start, cursor)));
-    if (isShort || (isBehind && stream === this.#stream)) return this.#open(stream.transport);
+    const isWaitedFor = stream === this.#stream && [...this.#members.values()].some((member) => !member.hasJoined);
+    if (isShort || isWaitedFor) return this.#open(stream.transport);
     const spare = stream.filters.filter((filter) => !wanted.includes(filter));
     if (!spare.length || stream === this.#candidate) return undefined;
     if (!stream.canBeAsked) return this.#open(stream.transport);
@@ -1222,6 +1228,7 @@ class Seat {
   #watched = new Set(); // tabs whose end the leader waits for
   #answerTimer = null;
   #helloTimer = null;
+  #held = null; // a promise: the lock that says that this tab lives is held
 
   /** `receive` is given what the leader says; `members` gives what to tell a new one. */
   constructor(name, makeLink, receive, members, options) {
@@ -1251,8 +1258,13 @@ class Seat {
   /** Tells the leader. What nobody hears is told again once there is one. */
   post(message) {
     if (this.#link) return this.#handle({ ...message, tab: this.#tab });
-    this.#channel.postMessage({ ...message, tab: this.#tab, isForLeader: true });
-    this.#expectAnswer();
+    // Not before: a leader that waits for a lock that nobody holds yet takes the tab for gone.
+    this.#held.then(() => {
+      if (this.#ending.signal.aborted) return;
+      if (this.#link) return void this.#handle({ ...message, tab: this.#tab });
+      this.#channel.postMessage({ ...message, tab: this.#tab, isForLeader: true });
+      this.#expectAnswer();
+    });
     return undefined;
   }
 
@@ -1275,7 +1287,12 @@ class Seat {
     this.#channel.onmessage = ({ data }) => this.#heard(data);
     // Held for as long as the tab lives: who gets it knows that the tab is gone.
     const isMine = { signal: this.#ending.signal };
-    navigator.locks.request(`${this.#name} ${this.#tab}`, isMine, () => aborted(this.#ending.signal)).catch(() => {});
+    this.#held = new Promise((resolve) => {
+      navigator.locks.request(`${this.#name} ${this.#tab}`, isMine, () => {
+        resolve();
+        return aborted(this.#ending.signal);
+      }).catch(resolve);
+    });
     this.#stand();
     this.#helloTimer = setInterval(() => this.#link ?? this.#hello(), HELLO_MS);
     this.#helloTimer.unref?.();
@@ -1326,6 +1343,7 @@ class Seat {
       if (!this.#link) return;
       this.#watch(message.tab);
       this.#handle(message);
+      if (this.#link.isDeaf) return; // and have the lead taken away
       this.#channel.postMessage({ kind: "yes", tab: message.tab, leader: this.#tab, state: this.#link.state });
       return;
     }
