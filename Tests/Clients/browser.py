@@ -73,7 +73,7 @@ class Page:
 
     def open(self, url):
         self.call("Page.navigate", url=url)
-        self.wait_for("document.querySelectorAll('.column').length === 4", "the console did not build its columns")
+        self.wait_for("document.body?.dataset.ready === 'true'", "the console did not begin")
 
     def fill(self, test_id, text):
         """Types into a field as a person does, so that the page sees its own input events."""
@@ -92,19 +92,11 @@ class Page:
         self.evaluate(f"{element(test_id)}.click()")
 
     def states(self):
+        """What the parts of the page that have a state say of it, for whoever reads a failure."""
         return self.evaluate(
-            "Object.fromEntries([...document.querySelectorAll('.column')].map(c => [c.dataset.testid,"
-            " `${c.dataset.state}: ${c.querySelector('.note').textContent}`]))"
+            "[...document.querySelectorAll('[data-testid][data-state]')]"
+            ".map(e => `${e.dataset.testid}: ${e.dataset.state} ${e.querySelector('.note')?.textContent ?? ''}`)"
         )
-
-    def wait_for_rows(self, transport, text, count=1):
-        """Waits until the column shows exactly `count` rows that contain the text."""
-        rows = (
-            f"[...{element('column-' + transport)}.querySelectorAll('.events li')]"
-            f".filter(row => row.textContent.includes({json.dumps(text)})).length"
-        )
-        self.wait_for(f"{rows} >= {count}", f"{transport} did not show {count} × {text!r}")
-        assert self.evaluate(rows) == count, f"{transport} shows {text!r} more than {count} times"
 
     def screenshot(self, name):
         folder = os.environ.get("HERALD_ARTIFACTS")

@@ -47,7 +47,7 @@ def metric(server, name):
 
 def open_streams(page, url, topic, count):
     page.call("Page.navigate", url=url + "/")
-    page.wait_for("document.querySelectorAll('.column').length === 4", "the console is not there")
+    page.wait_for("document.body?.dataset.ready === 'true'", "the console is not there")
     page.evaluate(OPEN_ALL % {"topic": topic, "count": count})
 
 
@@ -95,7 +95,7 @@ def test_a_websocket_is_a_stream_too(secure, net_log, topic):
     server, url = secure
     with chromium("--ignore-certificate-errors", f"--log-net-log={net_log}") as port, new_page(port) as page:
         page.call("Page.navigate", url=url + "/")
-        page.wait_for("document.querySelectorAll('.column').length === 4", "the console is not there")
+        page.wait_for("document.body?.dataset.ready === 'true'", "the console is not there")
         page.evaluate(
             f"window.got = []; const socket = new WebSocket(location.origin.replace('https', 'wss') +"
             f" '/v1/events/{topic}', 'herald.v1'); socket.onmessage = event => window.got.push(event.data);"

@@ -33,8 +33,8 @@ def test_every_path_of_the_contract_is_known_to_the_server(server):
     server.publish(topic)
     for path, item in document["paths"].items():
         concrete = path
-        for name in ("{topic}", "{filter}"):
-            concrete = concrete.replace(name, topic)
+        for name, value in (("{topic}", topic), ("{filter}", topic), ("{module}", "lab.js")):
+            concrete = concrete.replace(name, value)
         methods = {method.upper() for method in item} & {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
         answer = server.client.options(concrete)
         assert answer.status_code == 204, (path, answer.status_code)

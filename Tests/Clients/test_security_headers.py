@@ -137,7 +137,7 @@ def test_faults_of_the_framing_are_kept_and_shown_nowhere_too(server, request_he
 
 
 @ASK
-@pytest.mark.parametrize("path", ["/", "/console.js", "/console.css", "/openapi.txt"])
+@pytest.mark.parametrize("path", ["/", "/console.js", "/console/lab.js", "/console.css", "/openapi.txt"])
 def test_pages_load_what_is_ours_and_tell_nobody_where_they_are(server, ask, path):
     found = ask(server, "GET", path)
     unchanged = ask(server, "GET", path, {"If-None-Match": found.headers["etag"]})

@@ -132,6 +132,7 @@ def test_plain_resources_answer(server):
     kinds = {
         "/": ("text/html",),
         "/console.js": ("text/javascript", "application/javascript"),
+        "/console/lab.js": ("text/javascript", "application/javascript"),
         "/console.css": ("text/css",),
         "/herald.js": ("text/javascript",),
         "/herald.d.ts": ("application/typescript",),

@@ -28,6 +28,7 @@ import Testing
     @Test(arguments: [
         ("/metrics", Route.metrics), ("/healthz", .health), ("/readyz", .readiness), ("/", .page(.console)),
         ("/console.js", .page(.script)), ("/console.css", .page(.style)), ("/openapi.txt", .page(.contract)),
+        ("/console/lab.js", .page(.consoleLab)), ("/console/transports.js", .page(.consoleTransports)),
         ("/herald.js", .page(.module)), ("/herald.d.ts", .page(.moduleTypes)),
     ])
     func `plain resources answer GET and HEAD`(path: String, expected: Route) {

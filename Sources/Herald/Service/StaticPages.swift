@@ -16,6 +16,12 @@ struct StaticPages: Sendable {
             .console: PackageResources.console_html, .script: PackageResources.console_js,
             .style: PackageResources.console_css, .contract: PackageResources.openapi_txt,
             .module: PackageResources.herald_js, .moduleTypes: PackageResources.herald_d_ts,
+            .consoleCost: PackageResources.cost_js, .consoleDom: PackageResources.dom_js,
+            .consoleDraw: PackageResources.draw_js, .consoleLab: PackageResources.lab_js,
+            .consoleLimit: PackageResources.limit_js, .consoleMeasure: PackageResources.measure_js,
+            .consoleOverview: PackageResources.overview_js, .consolePublish: PackageResources.publish_js,
+            .consolePublisher: PackageResources.publisher_js, .consoleServer: PackageResources.server_js,
+            .consoleTail: PackageResources.tail_js, .consoleTransports: PackageResources.transports_js,
         ])
     }
 
@@ -73,10 +79,10 @@ extension PageName {
     var contentType: String {
         switch self {
         case .console: "text/html; charset=utf-8"
-        case .script, .module: "text/javascript; charset=utf-8"
         case .moduleTypes: "application/typescript; charset=utf-8"
         case .style: "text/css; charset=utf-8"
         case .contract: "application/yaml"
+        default: "text/javascript; charset=utf-8"  // all others are modules
         }
     }
 }
