@@ -292,3 +292,76 @@ def test_over_http_2_the_limit_does_not_bite(server_factory):
         page.start_lab(rate=4, interval=250)
         page.wait_for_events(5)
         assert all(page.figure(transport, "losses") == "0 / 0" for transport in TRANSPORTS)
+
+
+# How it counts, without a server: a count that cannot rise would prove nothing.
+
+
+MEASURE = """
+(async () => {
+  const { Measure } = await import("/console/measure.js");
+  const measure = new Measure();
+  const epoch = "5f3a9c1e";
+  const publish = (number, at = epoch) => measure.expect({ number, epoch: at, sequence: BigInt(number), sentAt: 0 });
+  const take = (number, at = epoch) => measure.take({ id: `${at}-${number}`, data: { n: number, sent: 0 } }, 1);
+  const check = (number, at = epoch) => measure.check(`${at}-${number}`);
+  %s
+  const { events, lost, repeated, told, checked } = measure;
+  return [events, lost, repeated, told, checked];
+})()
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "events", "lost", "repeated", "told", "checked"),
+    [
+        ("publish(1); take(1); publish(2); check(1); take(2); check(2);", 2, 0, 0, 0, 2),
+        ("take(1); check(1); publish(1); check(1);", 1, 0, 0, 0, 1),
+        ("for (const n of [1, 2, 3]) publish(n); take(1); take(3); check(3);", 2, 1, 0, 0, 3),
+        ("for (const n of [1, 2]) publish(n); take(1); check(1);", 1, 0, 0, 0, 1),
+        ("for (const n of [1, 2]) publish(n); take(1); take(2); take(1); take(2); check(2);", 2, 0, 2, 0, 2),
+        (
+            "for (const n of [1, 2, 3, 4]) publish(n); take(4);"
+            " measure.gap({ reason: 'evicted', from: '5f3a9c1e-2', to: '5f3a9c1e-3' }); check(4);",
+            1, 1, 0, 2, 4,
+        ),
+        (
+            "publish(1); take(1); publish(2); measure.gap({ reason: 'epoch', cursor: '00000001-0' });"
+            " publish(3, '00000001'); take(3, '00000001'); check(3, '00000001');",
+            2, 0, 0, 1, 3,
+        ),
+        # Measured anew amid what is under way: that counts neither way.
+        ("take(1); measure.clear(2); publish(1); publish(2); take(2); publish(3); take(3); check(3);", 1, 0, 0, 0, 1),
+    ],
+)  # fmt: skip
+def test_what_is_lost_repeated_and_told_is_counted(page, steps, events, lost, repeated, told, checked):
+    assert page.evaluate(MEASURE % steps) == [events, lost, repeated, told, checked]
+
+
+def test_a_stream_is_taken_apart_wherever_it_is_cut(page):
+    stream = "retry: 2000\nid: a-1\n\nid: a-2\nevent: x\ndata: {\"a\":\n\ndata: \u00e4\ndata: b\n\n: hb\nid: a-3\n\n"
+    expected = page.evaluate(BLOCKS % (json.dumps(stream), 1000))
+    assert [each.get("id") for each in expected] == ["a-1", "a-2", None, "a-3"]
+    assert [each["data"] for each in expected] == ["", '{"a":', "\u00e4\nb", ""]
+    for size in (1, 2, 3, 7):
+        assert page.evaluate(BLOCKS % (json.dumps(stream), size)) == expected
+
+
+BLOCKS = """
+(async () => {
+  const { EventBlocks } = await import("/console/transports.js");
+  const got = [], blocks = new EventBlocks((block) => got.push(block));
+  const bytes = new TextEncoder().encode(%s), size = %d;
+  for (let at = 0; at < bytes.length; at += size) blocks.take(bytes.slice(at, at + size));
+  return got;
+})()
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "masked", "expected"),
+    [(0, False, 2), (125, False, 127), (126, False, 130), (65_535, False, 65_539), (65_536, True, 65_550)],
+)
+def test_a_frame_is_as_long_as_the_standard_has_it(page, length, masked, expected):
+    frame = f'import("/console/cost.js").then(cost => cost.frameLength({length}, {json.dumps(masked)}))'
+    assert page.evaluate(frame) == expected

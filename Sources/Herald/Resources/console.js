@@ -47,7 +47,8 @@ access.addEventListener("needed", ({ detail }) => {
   write(byId("access-why"), detail);
   if (!tokenForm.hidden) return;
   tokenForm.hidden = false;
-  byId("access-token").focus();
+  // Who is typing goes on, and does not type into the token's field.
+  if (!document.activeElement.matches("input, textarea, select")) byId("access-token").focus();
 });
 access.addEventListener("changed", showToken);
 tokenForm.addEventListener("submit", (event) => {

@@ -17,8 +17,9 @@ export function frameLength(payloadLength, isMasked) {
 // What a browser adds to each request of its own. Cookies are left out: a page can't see those that matter.
 const ADDED_BY_BROWSERS = [
   `Host: ${location.host}`, "Connection: keep-alive", `User-Agent: ${navigator.userAgent}`, "Accept: */*",
-  "Accept-Encoding: gzip, deflate, br, zstd", `Accept-Language: ${navigator.languages.join()}`, "Cache-Control: no-cache",
-  "Pragma: no-cache", "Sec-Fetch-Dest: empty", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin",
+  "Accept-Encoding: gzip, deflate, br, zstd", `Accept-Language: ${navigator.languages.join()}`,
+  "Cache-Control: no-cache", "Pragma: no-cache",
+  "Sec-Fetch-Dest: empty", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin",
 ];
 
 const headLength = (lines) => lines.reduce((sum, line) => sum + lengthOf(line) + 2, 2);

@@ -81,6 +81,11 @@ export function timeOfDay(date, withMilliseconds = false) {
   return withMilliseconds ? `${text}.${String(date.getMilliseconds()).padStart(3, "0")}` : text;
 }
 
+/** Letters that nobody else has drawn. Without HTTPS, and beyond loopback, browsers have no crypto.randomUUID. */
+export function randomName() {
+  return [...crypto.getRandomValues(new Uint8Array(4))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 // MARK: Clipboard
 
 /** Copies a text. Gives whether it could: without HTTPS, and beyond loopback, browsers have no clipboard for pages. */

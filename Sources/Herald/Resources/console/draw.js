@@ -87,7 +87,8 @@ class Picture {
 
   #fit() {
     const scale = devicePixelRatio || 1;
-    const [width, height] = [this.#canvas.clientWidth, this.#canvas.clientHeight].map((side) => Math.round(side * scale));
+    const sides = [this.#canvas.clientWidth, this.#canvas.clientHeight];
+    const [width, height] = sides.map((side) => Math.round(side * scale));
     if (this.#canvas.width === width && this.#canvas.height === height) return;
     this.#canvas.width = width;
     this.#canvas.height = height;
@@ -98,7 +99,7 @@ class Picture {
     return (this.#colours[name] ??= getComputedStyle(this.#canvas).getPropertyValue(name).trim());
   }
 
-  /** Clears it and calls draw with the context and the size in the page's pixels; does nothing while it is not shown. */
+  /** Clears it and calls draw with the context and the size in the page's pixels, unless it is not shown. */
   paint(draw) {
     const [width, height] = [this.#canvas.clientWidth, this.#canvas.clientHeight];
     if (!width || !height || !this.#canvas.width) return;

@@ -11,6 +11,7 @@ import { Reader } from "./transports.js";
 const FIGURES_MS = 500;
 const DRAWING_MS = 100;
 const STILL_DRAWING_MS = 1000;
+const CHECKED_AT = 200; // events published and not yet held against what came
 
 const TRANSPORTS = [
   {
@@ -25,8 +26,8 @@ const TRANSPORTS = [
   },
   {
     name: "longpoll", title: "Long-poll",
-    said: "Textbooks: nearly as quick as a stream while events are rare, but each answer costs a whole request, and what "
-      + "is published between two of them waits for the next.",
+    said: "Textbooks: nearly as quick as a stream while events are rare, but each answer costs a whole request, and "
+      + "what is published between two of them waits for the next.",
   },
   {
     name: "shortpoll", title: "Short-poll",
@@ -79,15 +80,16 @@ class Lane {
 
   // What the lab asks for
 
-  start(run, topic, cursor, settings) {
+  /** number: of the last event that was published before. */
+  start({ run, number }, topic, cursor, settings) {
     this.run = run;
-    this.clear();
+    this.clear(number);
     this.reader.settings = settings;
     this.reader.start(topic, cursor);
   }
 
-  clear() {
-    this.measure.clear();
+  clear(number) {
+    this.measure.clear(number);
     this.reader.cost.clear();
     this.showFigures();
     this.draw(performance.now());
@@ -108,8 +110,8 @@ class Lane {
     const { measure, parts, reader: { cost } } = this;
     if (this.reader.isRunning) measure.check(this.reader.cursor);
     const [median, almostAll] = measure.percentiles([0.5, 0.99]);
-    const marks = median === null ? [] : [[median, `p50 ${milliseconds(median)}`], [almostAll, `p99 ${milliseconds(almostAll)}`]];
-    this.distribution.draw(measure.buckets, marks);
+    const marks = [[median, "p50"], [almostAll, "p99"]].filter(([ms]) => ms !== null);
+    this.distribution.draw(measure.buckets, marks.map(([ms, name]) => [ms, `${name} ${milliseconds(ms)}`]));
 
     const { events } = measure;
     const each = (total, show) => (events ? show(total / events) : "–");
@@ -134,9 +136,9 @@ class Lane {
     if (median === null) return "Here, now: nothing has been measured yet.";
     const requests = each(cost.requests, (number) => (number < 0.005 ? "no request" : `${number.toFixed(2)} requests`));
     const empty = cost.answers ? `; ${Math.round((100 * cost.empty) / cost.answers)} % of the answers were empty` : "";
-    return `Here, now: half of ${counted(this.measure.events, "event")} came within ${milliseconds(median)} and 99 of 100 `
-      + `within ${milliseconds(almostAll)}, at ${each(cost.received + cost.receivedHeads + cost.sent, bytes)} and `
-      + `${requests} each${empty}.`;
+    const price = each(cost.received + cost.receivedHeads + cost.sent, bytes);
+    return `Here, now: half of ${counted(this.measure.events, "event")} came within ${milliseconds(median)} and 99 of `
+      + `100 within ${milliseconds(almostAll)}, at ${price} and ${requests} each${empty}.`;
   }
 
   #showCut() {
@@ -156,7 +158,8 @@ class Lane {
       ? `${count(measure.lost - before.lost)} lost, ${count(measure.repeated - before.repeated)} repeated`
         + (told ? `, ${count(told)} no longer kept, as a gap said` : "")
       : "counting";
-    const lateness = late ? `${counted(late, "event")} caught up, the latest after ${milliseconds(latest)}` : "nothing to catch up";
+    const lateness = late ? `${counted(late, "event")} caught up, the latest after ${milliseconds(latest)}`
+      : "nothing to catch up";
     write(parts.report, backAt === null
       ? `Cut for ${seconds} s. Blind for ${blind} so far.`
       : `Cut for ${seconds} s. Blind for ${blind}; ${lateness}; ${verdict}.`);
@@ -234,11 +237,11 @@ export class Lab {
     try {
       // All four from one place, taken before the first event is published.
       const cursor = await anchored("latest", [topic], this.#starting.signal);
-      for (const lane of this.#lanes) lane.start(this.#publisher.run, topic, cursor, this.settings);
+      for (const lane of this.#lanes) lane.start(this.#publisher, topic, cursor, this.settings);
       this.#publisher.start(topic);
       this.#showStatus();
     } catch (error) {
-      this.#showStatus(error.message, true);
+      this.#showStatus(this.#starting.signal.aborted ? "" : error.message, true);
     } finally {
       this.#starting = null;
       this.#showButtons();
@@ -268,13 +271,18 @@ export class Lab {
   }
 
   #clear() {
-    for (const lane of this.#lanes) lane.clear();
+    for (const lane of this.#lanes) lane.clear(this.#publisher.number);
   }
 
   // What the publisher reports
 
   confirmed(entry) {
-    for (const lane of this.#lanes) if (lane.reader.isRunning) lane.measure.expect(entry);
+    for (const { reader, measure } of this.#lanes) {
+      if (!reader.isRunning) continue;
+      measure.expect(entry);
+      // While the lab is not shown nothing else does.
+      if (measure.expected.length > CHECKED_AT) measure.check(reader.cursor);
+    }
   }
 
   changed() {
@@ -295,6 +303,9 @@ export class Lab {
     const resting = isRunning && document.hidden ? "; resting while the page is hidden" : "";
     if (text !== undefined || !this.#starting) write(status, text ?? (note || (done ? `${done}${resting}.` : "")));
     status.classList.toggle("error", isError || Boolean(note));
+    // Its numbers are not read out; what goes wrong is.
+    if (isError || note) status.setAttribute("role", "alert");
+    else status.removeAttribute("role");
     this.#showButtons();
   }
 
@@ -306,7 +317,8 @@ export class Lab {
   }
 
   #showProtocol() {
-    const name = { "http/1.1": "HTTP/1.1", h2: "HTTP/2", h3: "HTTP/3" }[protocol()] ?? "a protocol the browser does not name";
+    const names = { "http/1.1": "HTTP/1.1", h2: "HTTP/2", h3: "HTTP/3" };
+    const name = names[protocol()] ?? "a protocol that the browser does not name";
     write(byId("lab-protocol"), isMultiplexed()
       ? `This page came by ${name}, which shortens heads much; what is shown of heads is as HTTP/1.1 writes them.`
       : `This page came by ${name}.`);

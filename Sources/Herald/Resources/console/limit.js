@@ -18,7 +18,8 @@ export class Limit {
     byId("limit-open").addEventListener("click", () => (this.isOpen ? this.close() : this.#open()));
     byId("limit-one").addEventListener("click", () => this.#closeOne());
     const rows = (id, noun) => Array.from({ length: STREAMS }, (_, index) => {
-      const row = node("li", "", undefined, node("span", "dot"), node("span", "", `${noun} ${index + 1}`), node("span", "limit-state"));
+      const parts = [node("span", "dot"), node("span", "", `${noun} ${index + 1}`), node("span", "limit-state")];
+      const row = node("li", "", undefined, ...parts);
       byId(id).append(row);
       return row;
     });
@@ -64,9 +65,10 @@ export class Limit {
     const parameters = [["topic", filter], ["after", "latest"]];
     // EventSource can set no headers: a token has to stand in its address.
     if (access.token) parameters.push(["access_token", access.token]);
-    const stream = { source: new EventSource(address("v1/events", parameters)), at: performance.now(), openAt: null, events: 0 };
-    stream.source.onopen = () => { stream.openAt ??= performance.now(); };
-    stream.source.onmessage = () => { stream.events += 1; };
+    const source = new EventSource(address("v1/events", parameters));
+    const stream = { source, at: performance.now(), openAt: null, events: 0 };
+    source.onopen = () => { stream.openAt ??= performance.now(); };
+    source.onmessage = () => { stream.events += 1; };
     return stream;
   }
 
@@ -157,7 +159,8 @@ export class Limit {
       return;
     }
     const left = Math.max(0, Math.ceil((run.at + CLOSE_AFTER_MS - now) / 1000));
-    const why = isMultiplexed() && !counts.waiting ? "over HTTP/2 they share one connection" : `${counts.waiting} wait for a connection`;
+    const isShared = isMultiplexed() && !counts.waiting;
+    const why = isShared ? "over HTTP/2 they share one connection" : `${counts.waiting} wait for a connection`;
     write(verdict, `${counts.open} of ${STREAMS} streams are open, ${why}. Closes by itself in ${left} s.`);
   }
 

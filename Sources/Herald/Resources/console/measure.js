@@ -9,12 +9,14 @@ import { parseCursor } from "./server.js";
 const RECENT_MAX = 2000; // latencies of which the median is told
 const EXPECTED_MAX = 50_000; // events not yet held against the cursor; older ones are then left unchecked
 const DOTS_MAX = 4000;
+const NOTHING = { lost: 0, repeated: 0, told: 0 };
 
 export class Measure {
-  constructor() { this.clear(); }
+  constructor() { this.clear(0); }
 
-  /** Begins anew. */
-  clear() {
+  /** Begins anew, with the events whose number is greater: of the others some have come, and some will. */
+  clear(number) {
+    this.after = number;
     this.buckets = new Buckets();
     this.recent = []; // latencies of events that came live, a ring
     this.events = 0;
@@ -25,8 +27,9 @@ export class Measure {
     this.gaps = [];
     this.dots = [];
     this.asks = [];
-    this.cuts = []; // as drawn: {from, to}
-    this.cut = null; // the last one
+    // A cut that is not over stays.
+    this.cut = this.cut?.backAt === null ? { ...this.cut, late: 0, latest: 0, before: NOTHING } : null; // the last one
+    this.cuts = this.cut ? [{ from: this.cut.at, to: null }] : []; // as drawn
     this.expected = [];
     this.received = new Set(); // numbers that came, until they have been checked
     this.last = null; // the cursor of the event that came last
@@ -34,6 +37,7 @@ export class Measure {
 
   /** An event was published, so it has to come. */
   expect(entry) {
+    if (entry.number <= this.after) return;
     this.expected.push(entry);
     if (this.expected.length > EXPECTED_MAX) this.expected.shift();
   }
@@ -47,6 +51,7 @@ export class Measure {
     }
     this.last = place;
     const { n, sent } = event.data;
+    if (n <= this.after) return;
     const ms = now - sent;
     // Sent while nothing could come: how late it is says how long the line was cut, not what the transport can do.
     const isLate = this.cut !== null && sent < (this.cut.backAt ?? Infinity);
@@ -73,11 +78,10 @@ export class Measure {
     const epoch = gap.reason === "epoch" && parseCursor(gap.cursor)?.epoch;
     if (!epoch) return;
     // The server has begun anew, and has said so: what it had before will not come.
-    const isCurrent = (entry) => entry.epoch === epoch;
-    const before = this.expected.length;
-    this.expected = this.expected.filter(isCurrent);
-    this.checked += before - this.expected.length;
-    this.told += before - this.expected.length;
+    const before = this.expected.filter((entry) => entry.epoch !== epoch);
+    this.expected = this.expected.filter((entry) => entry.epoch === epoch);
+    this.checked += before.length;
+    this.told += before.filter(({ number }) => !this.received.delete(number)).length;
   }
 
   /** The line was cut, for so many seconds. */
@@ -86,7 +90,8 @@ export class Measure {
       at: now, seconds, backAt: null, late: 0, latest: 0,
       before: { lost: this.lost, repeated: this.repeated, told: this.told },
     };
-    this.cuts = [...this.cuts.filter(({ to }) => to !== null && now - to < Timeline.WINDOW_MS), { from: now, to: null }];
+    const past = this.cuts.map(({ from, to }) => ({ from, to: to ?? now }));
+    this.cuts = [...past.filter(({ to }) => now - to < Timeline.WINDOW_MS), { from: now, to: null }];
   }
 
   /** The reader is connected again. */

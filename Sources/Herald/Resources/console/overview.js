@@ -14,7 +14,7 @@ const TOPICS_MAX = 5000; // topics watched at a time
 const ROWS_MAX = 200;
 const TRANSPORTS = [["websocket", "WebSocket"], ["sse", "SSE"], ["ndjson", "JSON lines"], ["longpoll", "Long-poll"],
   ["shortpoll", "Short-poll"]];
-const SHORT_NAMES = { websocket: "WS", sse: "SSE", ndjson: "NDJSON", longpoll: "long-poll", shortpoll: "short-poll" };
+const SHORT_NAMES = { websocket: "WS", sse: "SSE", ndjson: "NDJSON", longpoll: "long", shortpoll: "short" };
 const STATES = ["live", "catching_up", "stalled"];
 
 // MARK: Readings
@@ -25,7 +25,8 @@ export function parseMetrics(text) {
   for (const line of text.split("\n")) {
     const match = /^(herald_\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
     if (!match) continue;
-    const labels = Object.fromEntries([...(match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((each) => each.slice(1)));
+    const pairs = [...(match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)];
+    const labels = Object.fromEntries(pairs.map((pair) => pair.slice(1)));
     if (!samples.has(match[1])) samples.set(match[1], []);
     samples.get(match[1]).push({ labels, value: Number(match[3]) });
   }
@@ -104,8 +105,18 @@ const COLUMNS = {
 /** A topic's row of the table. */
 class Row {
   rate = new Rate();
+  #element = null; // made when it is first shown: there may be many more rows than are
 
   constructor(name) {
+    this.name = name;
+  }
+
+  get element() {
+    this.#element ??= this.#build(this.name);
+    return this.#element;
+  }
+
+  #build(name) {
     const link = node("a", "", name);
     link.href = `#tail?${new URLSearchParams({ filter: name })}`;
     link.title = `Read ${name} live`;
@@ -119,11 +130,12 @@ class Row {
     this.cells.readers.append(this.total, this.kinds);
     const trend = node("td", "col-trend");
     trend.append(svg);
-    const name_ = node("th", "col-topic", undefined, link);
-    name_.scope = "row";
+    const head = node("th", "col-topic", undefined, link);
+    head.scope = "row";
     const { rate, ...others } = this.cells;
-    this.element = node("tr", "", undefined, name_, rate, trend, ...Object.values(others));
-    this.element.dataset.topic = name;
+    const row = node("tr", "", undefined, head, rate, trend, ...Object.values(others));
+    row.dataset.topic = name;
+    return row;
   }
 
   read(state, at) {
@@ -147,8 +159,9 @@ class Row {
     cells.head.title = state.head;
     write(cells.published, count(state.published));
     write(this.total, String(this.readers));
-    write(this.kinds, Object.entries(state.subscribers).filter(([, number]) => number)
-      .map(([name, number]) => `${number} ${SHORT_NAMES[name] ?? name}`).join(", "));
+    const kinds = Object.entries(state.subscribers).filter(([, number]) => number);
+    write(this.kinds, kinds.map(([name, number]) => `${number} ${SHORT_NAMES[name] ?? name}`).join(", "));
+    cells.readers.title = this.kinds.textContent;
     cells.rate.classList.toggle("zero", !this.rate.now);
     cells.bytes.classList.toggle("zero", !this.bytesPerSecond);
     cells.readers.classList.toggle("zero", !this.readers);
@@ -198,7 +211,7 @@ class TopicTable {
     const states = [];
     let after = "";
     do {
-      const parameters = [["limit", String(PAGE)], ...(prefix ? [["prefix", prefix]] : []), ...(after ? [["after", after]] : [])];
+      const parameters = [["limit", String(PAGE)], ["prefix", prefix], ["after", after]].filter(([, value]) => value);
       const page = await (await ask(address("v1/topics", parameters), { signal })).json();
       states.push(...page.topics);
       after = page.next;
@@ -222,14 +235,15 @@ class TopicTable {
     const wanted = this.search.value.trim();
     const found = [...this.#rows.values()].filter((row) => row.state.topic.includes(wanted));
     const shown = this.#sorted(found, isAsked).slice(0, ROWS_MAX);
-    for (const row of shown) row.show();
     const elements = shown.map(({ element }) => element);
+    for (const row of shown) row.show();
     // Rows that stay where they are are not touched, so that nothing that is pointed at or has the focus moves.
-    if (elements.length !== this.body.childElementCount || elements.some((each, index) => each !== this.body.children[index])) {
-      this.body.replaceChildren(...elements);
-    }
+    const old = this.body.children;
+    const isSame = elements.length === old.length && elements.every((each, index) => each === old[index]);
+    if (!isSame) this.body.replaceChildren(...elements);
     byId("topics-empty").hidden = this.#rows.size > 0 && found.length > 0;
-    write(byId("topics-empty"),
+    byId("topics-empty-link").hidden = this.#refusal !== null || this.#rows.size > 0;
+    write(byId("topics-empty-why"),
       this.#refusal ?? (this.#rows.size ? "No topic has this in its name." : "Nothing has been published yet."));
     write(byId("topics-count"), this.#refusal ? "" : this.#summary(found.length, shown.length));
   }
@@ -326,9 +340,11 @@ export class Overview {
   async #keepReading(signal) {
     while (!signal.aborted) {
       let wait = READ_EVERY_MS;
+      const begunAt = performance.now();
       const trouble = byId("overview-trouble");
       try {
         await this.#read(signal);
+        wait = Math.max(wait, 4 * (performance.now() - begunAt)); // a server with much to tell is not kept busy by it
         trouble.hidden = true;
       } catch (error) {
         if (signal.aborted) return;
@@ -353,7 +369,8 @@ export class Overview {
     rates.published.read(sum("herald_events_published_total"), at);
     rates.publishedBytes.read(sum("herald_published_bytes_total"), at);
     rates.delivered.read(sum("herald_deliveries_total"), at);
-    rates.deliveredBytes.read(sum("herald_delivered_payload_bytes_total") + sum("herald_delivered_overhead_bytes_total"), at);
+    const parts = ["payload", "overhead"].map((part) => sum(`herald_delivered_${part}_bytes_total`));
+    rates.deliveredBytes.read(parts[0] + parts[1], at);
     rates.evicted.read(sum("herald_events_evicted_total"), at);
     rates.missed.read(sum("herald_events_missed_total"), at);
     this.#showTiles(sum);
@@ -368,14 +385,16 @@ export class Overview {
     tiles.published.show(rateText(published.now), perSecond(publishedBytes), published.history);
     tiles.delivered.show(rateText(delivered.now), perSecond(deliveredBytes), delivered.history);
     const [live, catchingUp, stalled] = STATES.map((state) => sum("herald_readers", { state }));
-    tiles.readers.showLevel(live + catchingUp + stalled, count(live + catchingUp + stalled),
-      catchingUp || stalled ? `${count(catchingUp)} catching up, ${count(stalled)} stalled` : live ? "all live" : "none");
+    const all = live + catchingUp + stalled;
+    const behind = `${count(catchingUp)} catching up, ${count(stalled)} stalled`;
+    tiles.readers.showLevel(all, count(all), all === live ? (all ? "all live" : "none") : behind);
     const kept = sum("herald_retained_bytes");
     tiles.kept.showLevel(kept, bytes(kept),
       `${counted(sum("herald_retained_events"), "event")} in ${counted(sum("herald_topics"), "topic")}`);
     const connections = sum("herald_connections");
     const byProtocol = ["http/1.1", "h2"].map((protocol) => sum("herald_protocol_connections", { protocol }));
-    tiles.connections.showLevel(connections, count(connections), `${count(byProtocol[0])} HTTP/1.1, ${count(byProtocol[1])} HTTP/2`);
+    tiles.connections.showLevel(connections, count(connections),
+      `${count(byProtocol[0])} HTTP/1.1, ${count(byProtocol[1])} HTTP/2`);
   }
 
   #buildReaders() {

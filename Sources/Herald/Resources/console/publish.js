@@ -51,7 +51,8 @@ export class PublishArea {
   #note(topic, parts) {
     const list = byId("receipts");
     const details = parts.map((part) => (typeof part === "string" ? node("span", "", part) : part));
-    list.prepend(node("li", "", undefined, node("time", "", timeOfDay(new Date())), node("span", "receipt-topic mono", topic), ...details));
+    const time = node("time", "", timeOfDay(new Date()));
+    list.prepend(node("li", "", undefined, time, node("span", "receipt-topic mono", topic), ...details));
     while (list.childElementCount > RECEIPTS_MAX) list.lastElementChild.remove();
   }
 }

@@ -3,6 +3,7 @@
 // It publishes through a WebSocket of its own, so as not to compete with the readers for the browser's connections;
 // where WebSockets do not get through, by POST. While the page is hidden it rests: browsers then slow its timers down.
 
+import { randomName } from "./dom.js";
 import { TryLater, access, inWords, parseCursor, pause, publish, socketAddress } from "./server.js";
 
 const BACKOFF_FIRST_MS = 500;
@@ -20,7 +21,7 @@ function filling(length) {
 
 /** Tells its listener of `confirmed({number, epoch, sequence, sentAt})` and `changed()`. */
 export class Publisher {
-  run = crypto.randomUUID().slice(0, 8); // whose events these are: others may publish to the topic, too
+  run = randomName(); // whose events these are: others may publish to the topic, too
   number = 0;
   confirmed = 0;
   way = ""; // "WebSocket" or "POST"
@@ -170,7 +171,7 @@ export class Publisher {
   }
 }
 
-/** Closes a socket; one that is not open yet as soon as it is, as closing it before is an error in the browser's log. */
+/** Closes a socket; one that is not open yet as soon as it is: to close it before is an error in the browser's log. */
 function abandon(socket) {
   if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(1000);
   else socket.close(1000);

@@ -18,17 +18,25 @@ export function isBefore(a, b) {
 
 const TOKEN_KEY = "herald.token";
 
+/** What use makes of the tab's storage; nothing where the browser keeps it from pages. */
+function stored(use) {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * The token that requests come with, once the server has asked for one. It is in this object, and in the tab's storage
  * only if its owner says so. Fires `needed` when the server asks, and `changed`.
  */
 class Access extends EventTarget {
-  token = sessionStorage.getItem(TOKEN_KEY);
+  token = stored((storage) => storage.getItem(TOKEN_KEY)) ?? null;
 
   set(token, isKept) {
     this.token = token;
-    if (token && isKept) sessionStorage.setItem(TOKEN_KEY, token);
-    else sessionStorage.removeItem(TOKEN_KEY);
+    stored((storage) => (token && isKept ? storage.setItem(TOKEN_KEY, token) : storage.removeItem(TOKEN_KEY)));
     this.dispatchEvent(new Event("changed"));
   }
 

@@ -7,9 +7,13 @@ import { byId, copy, count, counted, milliseconds, node, timeOfDay, words, write
 import { access } from "./server.js";
 
 const ROWS_MAX = 500;
+const KEPT_MAX = 20_000_000; // characters of data of all rows together
+const SEARCHED_MAX = 20_000; // of each, that a search looks into
 const PREVIEW_MAX = 300; // characters of data in a row
 const DETAIL_MAX = 200_000; // and beside it
-const TRANSPORT_NAMES = { websocket: "WebSocket", sse: "Server-Sent Events", longpoll: "long-poll", shortpoll: "short-poll" };
+const TRANSPORT_NAMES = {
+  websocket: "WebSocket", sse: "Server-Sent Events", longpoll: "long-poll", shortpoll: "short-poll",
+};
 const REASONS = {
   evicted: "no longer kept", epoch: "the server has begun anew", conflated: "left out because this reader was slow",
 };
@@ -25,9 +29,11 @@ function textOf(event, indent) {
 
 const shortened = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
 
-/** A row of the list that is no event. */
-function notChosen(row) {
-  row.setAttribute("role", "option");
+/** A row that is no event, but says what became of them. */
+function markRow(kind, text) {
+  const time = node("time", "", timeOfDay(new Date(), true));
+  const row = node("li", `mark ${kind}`, undefined, time, node("span", "", text));
+  row.setAttribute("role", "option"); // a list to choose from has nothing else
   row.setAttribute("aria-disabled", "true");
   return row;
 }
@@ -38,7 +44,8 @@ export class Tail {
   #subscription = null;
   #cursor = null; // where it was paused
   #pending = []; // rows of the next frame
-  #rows = new Map(); // element: {event, text}
+  #rows = new Map(); // element: {event, text to search in, length of its data}
+  #kept = 0; // characters of data in the rows
   #selected = null; // a row
   #chosen = null; // what it shows, also after the row has gone
   #received = 0;
@@ -52,7 +59,7 @@ export class Tail {
       if (this.isRunning) this.pause();
       else this.start();
     });
-    for (const id of ["tail-filter", "tail-after"]) byId(id).addEventListener("input", () => { this.#cursor = null; this.#showButtons(); });
+    for (const id of ["tail-filter", "tail-after"]) byId(id).addEventListener("input", () => this.#forgetPlace());
     byId("tail-clear").addEventListener("click", () => this.#clear());
     byId("tail-search").addEventListener("input", () => this.#search());
     byId("tail-copy-id").addEventListener("click", () => this.#copy("id", ({ event }) => event.id));
@@ -141,6 +148,13 @@ export class Tail {
     this.#showButtons();
   }
 
+  /** Whoever writes where to begin does not go on from the pause. */
+  #forgetPlace() {
+    this.#cursor = null;
+    this.#showState();
+    this.#showButtons();
+  }
+
   #readFrom(cursor) {
     byId("tail-after").value = cursor;
     this.#cursor = null;
@@ -176,21 +190,15 @@ export class Tail {
   }
 
   #mark(kind, text) {
-    this.#push(() => {
-      const row = node("li", `mark ${kind}`, undefined, node("time", "", timeOfDay(new Date(), true)), node("span", "", text));
-      row.dataset.kind = kind;
-      return notChosen(row);
-    });
+    this.#push(() => markRow(kind, text));
   }
 
   #markGap(what, { topic, from, to, reason }) {
     const kind = reason === "conflated" ? "stall" : what.toLowerCase();
     this.#push(() => {
-      const row = node("li", `mark ${kind}`, undefined, node("time", "", timeOfDay(new Date(), true)),
-        node("span", "", `${what} in ${topic}: ${REASONS[reason] ?? reason}, ${from} to ${to}.`));
-      row.dataset.kind = kind;
+      const row = markRow(kind, `${what} in ${topic}: ${REASONS[reason] ?? reason}, ${from} to ${to}.`);
       row.dataset.reason = reason;
-      return notChosen(row);
+      return row;
     });
   }
 
@@ -204,9 +212,11 @@ export class Tail {
   #render() {
     this.list.prepend(...this.#pending.reverse().map((make) => make()));
     this.#pending = [];
-    while (this.list.childElementCount > ROWS_MAX) {
-      this.#rows.delete(this.list.lastElementChild);
-      this.list.lastElementChild.remove();
+    while (this.list.childElementCount > ROWS_MAX || (this.#kept > KEPT_MAX && this.list.childElementCount > 1)) {
+      const oldest = this.list.lastElementChild;
+      this.#kept -= this.#rows.get(oldest)?.length ?? 0;
+      this.#rows.delete(oldest);
+      oldest.remove();
     }
     this.#showCount();
   }
@@ -215,14 +225,17 @@ export class Tail {
     const text = textOf(event);
     const time = node("time", "", timeOfDay(new Date(event.time), true));
     time.dateTime = event.time;
-    const row = node("li", "event", undefined, time, node("span", "topic", event.topic), node("span", "type", event.type ?? ""),
-      node("span", "data", shortened(text.slice(0, 4 * PREVIEW_MAX).replace(/\s+/g, " "), PREVIEW_MAX)));
+    const preview = shortened(text.slice(0, 4 * PREVIEW_MAX).replace(/\s+/g, " "), PREVIEW_MAX);
+    const row = node("li", "event", undefined, time, node("span", "topic", event.topic),
+      node("span", "type", event.type ?? ""), node("span", "data", preview));
     row.id = `row-${event.id}`;
     row.dataset.id = event.id;
     row.setAttribute("role", "option");
     row.setAttribute("aria-selected", "false");
-    const entry = { event, text: `${event.id} ${event.topic} ${event.type ?? ""} ${text}`.toLowerCase() };
+    const searched = `${event.id} ${event.topic} ${event.type ?? ""} ${text.slice(0, SEARCHED_MAX)}`.toLowerCase();
+    const entry = { event, text: searched, length: text.length };
     this.#rows.set(row, entry);
+    this.#kept += text.length;
     row.hidden = !this.#isFound(entry);
     return row;
   }
@@ -259,8 +272,7 @@ export class Tail {
   }
 
   #key(event) {
-    const rows = [...this.#rows.keys()].filter((row) => !row.hidden && row.isConnected);
-    rows.sort((a, b) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
+    const rows = [...this.list.querySelectorAll(".event:not([hidden])")];
     const at = rows.indexOf(this.#selected);
     const to = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Home: 0, End: rows.length - 1 }[event.key];
     if (to === undefined || !rows.length) return;
@@ -294,6 +306,7 @@ export class Tail {
   #clear() {
     this.#pending = [];
     this.#rows.clear();
+    this.#kept = 0;
     this.#selected = null;
     this.#chosen = null;
     this.#received = 0;
@@ -308,7 +321,8 @@ export class Tail {
     const isSearched = byId("tail-search").value.trim() !== "";
     const found = isSearched ? `${count(shown)} of the last ${count(this.#rows.size)} found`
       : this.#received > this.#rows.size ? `the last ${count(this.#rows.size)} shown` : "";
-    write(byId("tail-count"), this.#received ? [counted(this.#received, "event"), found].filter(Boolean).join(", ") : "");
+    const total = this.#received ? counted(this.#received, "event") : "";
+    write(byId("tail-count"), [total, found].filter(Boolean).join(", "));
     byId("tail-empty").hidden = this.list.childElementCount > 0;
   }
 
