@@ -221,6 +221,20 @@ def test_what_is_no_longer_kept_is_shown_as_a_gap(page, server_factory, browser,
         assert page.errors == []
 
 
+def test_a_loss_is_told_once_and_the_tail_comes_back(browser, server_factory, topic):
+    server = server_factory()
+    with console(browser, server.url, "tail") as page:
+        page.start_tail(topic)
+        server.stop()
+        page.wait_for(f"{element('tail-state')}.dataset.state === 'waiting'", "the loss is not shown")
+        page.wait_for(f"/tries again in/.test({element('tail-way')}.textContent)", "it does not say when it tries again")
+        again = server_factory("--listen", f"127.0.0.1:{server.port}")
+        again.publish(topic, "after the restart")
+        page.wait_for_rows("after the restart")
+        marks = page.evaluate("[...document.querySelectorAll('#tail-rows .mark')].map(row => row.className)")
+        assert marks.count("mark note") == 1 and "mark reset" in marks, marks
+
+
 def test_a_refused_filter_is_named(page):
     page.go("tail")
     page.fill("tail-filter", "no//filter")

@@ -50,6 +50,7 @@ export class Tail {
   #chosen = null; // what it shows, also after the row has gone
   #received = 0;
   #transport = null;
+  #isLossTold = false;
 
   constructor({ onChange }) {
     this.onChange = onChange;
@@ -173,11 +174,15 @@ export class Tail {
   }
 
   #follow(state) {
-    if (state.name === "live" && state.transport !== this.#transport) {
-      if (this.#transport) this.#mark("note", `Now by ${TRANSPORT_NAMES[state.transport]}.`);
+    if (state.name === "live") {
+      if (this.#transport && state.transport !== this.#transport) {
+        this.#mark("note", `Now by ${TRANSPORT_NAMES[state.transport]}.`);
+      }
       this.#transport = state.transport;
-    } else if (state.name === "waiting" && this.isRunning) {
-      this.#mark("note", `Not connected. ${state.error?.message ?? ""}`.trim());
+      this.#isLossTold = false;
+    } else if (state.name === "waiting" && this.isRunning && !this.#isLossTold) {
+      this.#mark("note", `Not connected: ${state.error?.message ?? "the connection was lost"}. Tries again.`);
+      this.#isLossTold = true; // once, however often it is tried
     }
     this.#showState(state);
   }
