@@ -27,8 +27,14 @@ public struct ClientConfiguration: Sendable {
     /// How subscriptions try again.
     public var retry = RetryPolicy()
 
+    /// When `Transport.automatic` takes another transport.
+    public var fallback = FallbackPolicy()
+
     /// How long connecting may take.
-    public var connectTimeout: Duration = .seconds(10)
+    ///
+    /// Less than `fallback.proofTimeout`, so that a network that is down is not taken for a transport that does not
+    /// get through.
+    public var connectTimeout: Duration = .seconds(4)
 
     /// How long a request may take, from sending it to the end of its answer. Long-polls have their `wait` on top.
     public var requestTimeout: Duration = .seconds(15)
@@ -42,7 +48,13 @@ public struct ClientConfiguration: Sendable {
     /// How long a WebSocket's closing handshake may take.
     public var closeTimeout: Duration = .seconds(1)
 
-    /// Header fields sent with every request, e.g. `Authorization`.
+    /// The token, or API key, that says who this client is.
+    public var token = TokenSource.none
+
+    /// How long `TokenSource.provided` may take to give a token.
+    public var tokenTimeout: Duration = .seconds(15)
+
+    /// Header fields sent with every request. A token does not belong here, but in `token`.
     public var headers: [(name: String, value: String)] = []
 
     /// A PEM file of the authorities whose certificates a server's may be of; nil for those that the system trusts.

@@ -1,4 +1,4 @@
-/// What a subscription hands to its reader.
+/// What `Subscription.deliveries` hands to its reader.
 public enum Delivery: Sendable, Equatable {
     /// An event. Within a topic their sequences ascend, and none comes twice.
     case event(Event)
@@ -18,11 +18,14 @@ public enum Delivery: Sendable, Equatable {
 
 /// How a subscription's connection stands.
 public enum ConnectionState: Sendable, Equatable {
-    /// The server took the subscription.
-    case connected
+    /// Bytes of the server come through this transport. Comes again whenever another transport has taken over.
+    case connected(over: TransportKind)
 
     /// The connection was lost or refused; the next attempt follows after the delay.
     case waiting(delay: Duration, reason: String)
+
+    /// A transport does not get through; the next one is tried at once.
+    case changing(to: TransportKind, reason: String)
 }
 
 /// A stretch of the order of events in which some may be missing.
@@ -74,22 +77,4 @@ extension Gap.Reason: CustomStringConvertible {
         default: self = .other(name)
         }
     }
-}
-
-/// How a subscription gets its events.
-public enum Transport: Sendable, Equatable {
-    /// A WebSocket.
-    case webSocket
-
-    /// Server-Sent Events.
-    case serverSentEvents
-
-    /// A stream of events, each a line of JSON.
-    case ndjson
-
-    /// Requests that the server holds until there are events, or until `wait` has passed.
-    case longPoll(wait: Duration = .seconds(30))
-
-    /// Requests that are answered at once, repeated after `interval` when there was nothing more to get.
-    case shortPoll(interval: Duration = .seconds(5))
 }

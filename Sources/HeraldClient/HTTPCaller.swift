@@ -9,6 +9,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 
 /// An answer that was read to its end.
 struct CollectedAnswer: Sendable {
@@ -22,8 +23,10 @@ struct HTTPCaller: Sendable {
     let client: HTTPClient
     let base: BaseURL
     let configuration: ClientConfiguration
+    let tokens: TokenKeeper
+    let lifetime: Lifetime
 
-    /// Makes a request with the headers that every request has.
+    /// Makes a request with the headers that every request has, but for the token.
     func request(
         _ method: HTTPMethod, _ path: String, query: [(String, String)] = []
     ) -> HTTPClientRequest {
@@ -33,12 +36,51 @@ struct HTTPCaller: Sendable {
         return request
     }
 
-    /// Sends a request and reads its answer, whatever its status.
+    /// Calls with the token; once more with another one if the server does not accept that. Gives the token that it
+    /// took.
+    func withToken<Result>(_ call: (Token?) async throws -> Result) async throws -> (Result, Token?) {
+        let token = try await tokens.current()
+        do {
+            return (try await call(token), token)
+        } catch HeraldError.problem(let problem) where problem.status == 401 {
+            guard let other = try await tokens.fresh(after: token) else { throw HeraldError.problem(problem) }
+            return (try await call(other), other)
+        }
+    }
+
+    /// Runs the body, which reads a stream that was opened with the token: if its right ends, another one is needed.
+    func spoiling<Result>(_ token: Token?, _ body: () async throws -> Result) async throws -> Result {
+        do {
+            return try await body()
+        } catch HeraldError.problem(let problem) where problem.status == 401 {
+            tokens.spoil(token)
+            throw HeraldError.problem(problem)
+        }
+    }
+
+    /// Has a stream that is the body of an answer go on with another token.
+    func renew(_ token: Token, _ expiry: Expiry) async throws {
+        guard let path = expiry.renewal else { return }
+        let answer = try await collect(request(.POST, path), with: token)
+        guard answer.status == 200 else { throw HeraldError.problem(Problem(answer)) }
+    }
+
+    /// Sends a request and reads its answer, whatever its status, but for a token that is not accepted.
     func collect(_ request: HTTPClientRequest, within time: Duration? = nil) async throws -> CollectedAnswer {
+        try await withToken { token in
+            let answer = try await collect(request, with: token, within: time)
+            guard answer.status != 401 else { throw HeraldError.problem(Problem(answer)) }
+            return answer
+        }.0
+    }
+
+    /// Sends a request once, with this token, and reads its answer.
+    func collect(
+        _ request: HTTPClientRequest, with token: Token?, within time: Duration? = nil
+    ) async throws -> CollectedAnswer {
         let deadline = NIODeadline.now() + TimeAmount(time ?? configuration.requestTimeout)
         do {
-            let response = try await client.execute(request, deadline: deadline)
-            return try await collect(response)
+            return try await collect(try await client.execute(request.showing(token), deadline: deadline))
         } catch {
             throw explain(error)
         }
@@ -63,17 +105,43 @@ struct HTTPCaller: Sendable {
         switch error {
         case is CancellationError, is HeraldError:
             return error
-        case let error as HTTPClientError where error == .cancelled:
-            return CancellationError()
         case is NIOTooManyBytesError:
             return HeraldError.tooLarge(what: "An answer of the server", limit: configuration.limits.answerBytesMax)
-        case let error as HTTPClientError where error == .deadlineExceeded:
-            return HeraldError.unreachable("\(base.description) did not answer in time")
         case let error as HTTPClientError:
-            return HeraldError.unreachable("\(base.description), \(error.shortDescription)")
-        default:
+            return explain(error)
+        case NIOSSLError.uncleanShutdown:
+            return HeraldError.cut("\(base.description) cut the connection")
+        case is NIOConnectionError, is NIOSSLError, is NIOSSLExtraError:
             return HeraldError.unreachable("\(base.description), \(Self.words(for: error))")
+        case let error as IOError where Self.meansNotConnected(error):
+            return HeraldError.unreachable("\(base.description), \(Self.words(for: error))")
+        case ChannelError.connectTimeout:
+            return HeraldError.unreachable("\(base.description), \(Self.words(for: error))")
+        case is ChannelError:
+            return HeraldError.cut("\(base.description) cut the connection")
+        default:
+            return HeraldError.cut("\(base.description) cut the connection: \(Self.words(for: error))")
         }
+    }
+
+    private func explain(_ error: HTTPClientError) -> any Error {
+        switch error {
+        case .cancelled:
+            return CancellationError()
+        case .alreadyShutdown:
+            return Lifetime.over
+        case .deadlineExceeded, .readTimeout, .writeTimeout:
+            return HeraldError.cut("\(base.description) did not answer in time")
+        case .remoteConnectionClosed, .uncleanShutdown:
+            return HeraldError.cut("\(base.description) cut the connection")
+        default:
+            return HeraldError.unreachable("\(base.description), \(error.shortDescription)")
+        }
+    }
+
+    /// Whether the error is one of connecting: nothing was sent then.
+    private static func meansNotConnected(_ error: IOError) -> Bool {
+        [ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL].contains(error.errnoCode)
     }
 
     private static func words(for error: any Error) -> String {
@@ -86,6 +154,16 @@ struct HTTPCaller: Sendable {
         }
         if let error = error as? ChannelError, case .connectTimeout = error { return "connecting took too long" }
         return "\(error)"
+    }
+}
+
+extension HTTPClientRequest {
+    /// The request with a token in it.
+    func showing(_ token: Token?) -> HTTPClientRequest {
+        guard let token else { return self }
+        var request = self
+        request.headers.replaceOrAdd(name: "Authorization", value: "Bearer \(token.text)")
+        return request
     }
 }
 

@@ -9,8 +9,8 @@ import NIOPosix
 ///
 ///     try await HeraldClient.withClient(url: "http://127.0.0.1:8080") { client in
 ///         try await client.publish(Array("shipped".utf8), to: "orders/42", contentType: "text/plain")
-///         for try await delivery in client.subscribe(["orders/**"], after: .earliest) {
-///             if case .event(let event) = delivery { print(event.topic) }
+///         for try await event in client.subscribe("orders/**", after: .earliest) {
+///             print(event.topic)
 ///         }
 ///     }
 public final class HeraldClient: Sendable {
@@ -19,6 +19,11 @@ public final class HeraldClient: Sendable {
     /// Makes a client of the server at this address: `http` or `https`, a host, if need be a port and a path.
     public init(url: String, configuration: ClientConfiguration = ClientConfiguration()) throws(HeraldError) {
         let base = try BaseURL(url)
+        let tokens = try TokenKeeper(configuration.token, timeout: configuration.tokenTimeout)
+        let hasAuthorization = configuration.headers.contains { $0.name.lowercased() == "authorization" }
+        if hasAuthorization, !configuration.token.isNone {
+            throw .unusable("The configuration has both a token and a header \"Authorization\"")
+        }
         let tls = try TLSSettings.make(configuration)
         var http = HTTPClient.Configuration()
         // A redirected POST would become a GET, and answer as if it had published.
@@ -30,11 +35,13 @@ public final class HeraldClient: Sendable {
         http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.limits.connectionsMax
         http.tlsConfiguration = tls
         let client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: http)
-        self.caller = HTTPCaller(client: client, base: base, configuration: configuration)
+        self.caller = HTTPCaller(
+            client: client, base: base, configuration: configuration, tokens: tokens, lifetime: Lifetime())
     }
 
     /// Ends the client. Requests and subscriptions that still run end with an error.
     public func shutdown() async throws {
+        caller.lifetime.end()
         try await caller.client.shutdown()
     }
 
@@ -53,20 +60,5 @@ public final class HeraldClient: Sendable {
             try? await client.shutdown()
             throw error
         }
-    }
-
-    /// Subscribes to the events of all topics that match one of the filters.
-    ///
-    /// Nothing is asked of the server until the sequence is iterated. Each iteration is a subscription of its own; it
-    /// reconnects and resumes by itself, and ends with an error only when trying again cannot help.
-    ///
-    /// - Parameters:
-    ///   - filters: Topics, in which a segment may be `*`, or the last one `**`.
-    ///   - position: Where to start: after a cursor, with the next event, or with the oldest that is kept.
-    ///   - transport: How events come. A cursor got over one transport resumes over any other.
-    public func subscribe(
-        _ filters: [String], after position: Position = .latest, transport: Transport = .webSocket
-    ) -> Subscription {
-        Subscription(caller: caller, filters: filters, position: position, transport: transport)
     }
 }

@@ -6,43 +6,36 @@ struct NDJSONTransport: ReaderTransport {
     let caller: HTTPCaller
     let filters: [String]
 
+    let kind = TransportKind.ndjson
+
     /// The first line of a stream says where it stands.
     let namesItsStart = true
 
-    func run(_ feed: ReaderFeed) async throws -> StreamEnd {
+    func run(_ lane: Lane) async throws -> StreamEnd {
         let stream = StreamRequest(caller: caller, filters: filters, mediaType: "application/x-ndjson")
-        do {
-            return try await SilenceWatch.run(limit: caller.configuration.silenceMax) { watch in
-                guard let body = try await stream.open(at: await feed.position, watch) else { return .stop }
-                return try await read(body, feed, watch)
+        return try await stream.run(lane) { body, messages in
+            do {
+                try await read(body, messages)
+            } catch let error as LineTooLong {
+                throw HeraldError.tooLarge(what: "A line of the stream", limit: error.limit)
             }
-        } catch let error as LineTooLong {
-            throw HeraldError.tooLarge(what: "A line of the stream", limit: error.limit)
-        } catch {
-            throw caller.explain(error)
         }
     }
 
-    private func read(
-        _ body: HTTPClientResponse.Body, _ feed: ReaderFeed, _ watch: SilenceWatch
-    ) async throws -> StreamEnd {
-        try await feed.take([.connected])
-        var lines = LineSplitter(lineBytesMax: caller.configuration.limits.messageBytesMax)
+    private func read(_ body: HTTPClientResponse.Body, _ messages: StreamMessages) async throws {
+        var splitter = LineSplitter(lineBytesMax: caller.configuration.limits.messageBytesMax)
         var pieces = body.makeAsyncIterator()
+        var isProven = false
         while true {
-            watch.startWaiting()
-            guard let piece = try await pieces.next() else { return .reconnect }
-            watch.stopWaiting()
-            var signals: [Signal] = []
-            for line in try lines.feed(Array(piece.readableBytesView)) {
-                let message = try ServerMessage(json: line)
-                if case .end(_, let retry?) = message { await feed.setReconnectionTime(retry) }
-                if case .welcome(_, let heartbeat?) = message, heartbeat > .zero {
-                    watch.setLimit(min(heartbeat * 5 / 2, caller.configuration.silenceMax))
-                }
-                signals += try Signal.signals(of: message)
+            messages.watch.startWaiting()
+            guard let piece = try await pieces.next() else { return }
+            messages.watch.stopWaiting()
+            let lines = try splitter.feed(Array(piece.readableBytesView))
+            guard !lines.isEmpty else { continue }
+            try await messages.take(lines, after: isProven ? [] : [.connection(.connected(over: kind))]) { line in
+                try messages.signals(of: try ServerMessage(json: line))
             }
-            if !signals.isEmpty { try await feed.take(signals) }
+            isProven = true
         }
     }
 }

@@ -16,48 +16,56 @@ struct PollTransport: ReaderTransport {
     let filters: [String]
     let pace: Pace
 
+    /// Whether the first request is not held, to show that answers come at all.
+    var beginsUnheld = false
+
     let namesItsStart = false
+
+    var kind: TransportKind { isHeld ? .longPoll : .shortPoll }
 
     /// Pause after an empty answer that came at once though it should have been held: something between here and the
     /// server does not hold requests, and must not be asked in a tight loop.
     private static let unheldPause: Duration = .seconds(1)
 
-    func run(_ feed: ReaderFeed) async throws -> StreamEnd {
+    func run(_ lane: Lane) async throws -> StreamEnd {
         var isConnected = false
         var eventsMax = caller.configuration.limits.pollEventsMax
         var tag: (position: Position, value: String)?
         while true {
-            let position = await feed.position
+            let position = await lane.position
             let known = tag.flatMap { $0.position == position ? $0.value : nil }
+            let isTrial = beginsUnheld && !isConnected
             let began = ContinuousClock.now
             let answer: CollectedAnswer
             do {
-                answer = try await caller.collect(request(from: position, eventsMax, known), within: deadline)
+                let request = request(from: position, eventsMax, known, isHeld: isHeld && !isTrial)
+                answer = try await caller.collect(request, within: isTrial ? nil : deadline)
             } catch HeraldError.tooLarge where eventsMax > 1 {
                 // Fewer events at a time may fit; a single one that does not never will.
                 eventsMax /= 2
                 continue
             }
-            if !isConnected, answer.status == 200 || answer.status == 304 {
-                isConnected = true
-                try await feed.take([.connected])
-            }
-            guard answer.status != 304 else {
+            guard answer.status == 200 || answer.status == 304 else { throw HeraldError.problem(Problem(answer)) }
+            var signals: [Signal] = isConnected ? [] : [.connection(.connected(over: kind))]
+            isConnected = true
+            guard answer.status == 200 else {
+                if !signals.isEmpty { try await lane.take(signals) }
                 try await pause(since: began)
                 continue
             }
-            guard answer.status == 200 else { throw HeraldError.problem(Problem(answer)) }
             let poll = try PollAnswer(json: answer.body)
-            try await feed.take(try Self.signals(of: poll))
+            signals += try Self.signals(of: poll)
+            // What came without being held says nothing of how requests fare that are.
+            try await lane.take(signals, isProgress: !isTrial)
             tag = answer.headers.first(name: "ETag").map { (.after(poll.next), $0) }
             // A full answer means that more may be waiting; a held request needs no pause after any event.
-            if poll.events.count < (isHeld ? 1 : eventsMax) { try await pause(since: began) }
+            if !isTrial, poll.events.count < (isHeld ? 1 : eventsMax) { try await pause(since: began) }
         }
     }
 
     /// Asks where the latest event stands, without reading any.
     func cursorOfLatest() async throws -> Cursor {
-        let answer = try await caller.success(request(from: .latest, 1, nil))
+        let answer = try await caller.success(request(from: .latest, 1, nil, isHeld: false))
         return try PollAnswer(json: answer.body).next
     }
 
@@ -77,11 +85,13 @@ struct PollTransport: ReaderTransport {
         return caller.configuration.requestTimeout
     }
 
-    private func request(from position: Position, _ eventsMax: Int, _ tag: String?) -> HTTPClientRequest {
+    private func request(
+        from position: Position, _ eventsMax: Int, _ tag: String?, isHeld: Bool
+    ) -> HTTPClientRequest {
         var query = filters.map { ("topic", $0) }
         query.append(("after", position.description))
         query.append(("max", "\(eventsMax)"))
-        if case .held(let wait) = pace { query.append(("wait", "\(max(wait.components.seconds, 1))")) }
+        if isHeld, case .held(let wait) = pace { query.append(("wait", "\(max(wait.components.seconds, 1))")) }
         var request = caller.request(.GET, "/v1/events", query: query)
         request.headers.add(name: "Accept", value: "application/json")
         if let tag { request.headers.add(name: "If-None-Match", value: tag) }

@@ -18,6 +18,9 @@ public struct Problem: Sendable, Equatable {
     /// The column of that line.
     public var column: Int?
 
+    /// The item of the body that was wrong, counted from 0, when the server said so.
+    public var index: Int?
+
     /// The limit that was exceeded.
     public var limit: Int?
 
@@ -34,6 +37,9 @@ public struct Problem: Sendable, Equatable {
 
     /// The last part of `type`: `bad-topic` of `/problems/bad-topic`.
     public var slug: String { String(type.split(separator: "/").last ?? "") }
+
+    /// Whether the server itself said so, not something before it.
+    var isOfServer: Bool { type.hasPrefix("/problems/") }
 
     /// Whether the same request may succeed later.
     public var isTransient: Bool {
@@ -78,6 +84,7 @@ extension Problem {
         detail = try members.string("detail")
         line = try members.integer("line")
         column = try members.integer("column")
+        index = try members.integer("index")
         limit = try members.integer("limit")
     }
 }
@@ -87,10 +94,10 @@ public enum HeraldError: Error, Sendable, Equatable {
     /// The server refused, and said why.
     case problem(Problem)
 
-    /// The server cannot be reached, or the connection to it broke during a request.
+    /// The server cannot be reached. What was to be sent has not been.
     case unreachable(String)
 
-    /// The connection ended, though the subscription had not.
+    /// The connection ended during a request or a subscription, or no answer came in time.
     case cut(String)
 
     /// Nothing came from the server for longer than its heartbeats allow.
@@ -111,12 +118,24 @@ public enum HeraldError: Error, Sendable, Equatable {
     /// The subscription gave up after this many attempts in a row.
     case gaveUp(attempts: Int, reason: String)
 
+    /// Events may be missing, and `LossPolicy.fail` is to end a loop then.
+    case lost(Gap)
+
+    /// `TokenSource.provided` gave no token. Names the kind of error that it threw, but not what that says.
+    case noToken(String)
+
+    /// A publish got no answer: nobody knows whether the event was published.
+    case unanswered(String)
+
+    /// There are as many of something as this client's limit allows.
+    case tooMany(what: String, limit: Int)
+
     /// Whether trying again may help.
     public var isTransient: Bool {
         switch self {
         case .problem(let problem): problem.isTransient
-        case .unreachable, .cut, .silent, .closed: true
-        case .malformed, .tooLarge, .unusable, .gaveUp: false
+        case .unreachable, .cut, .silent, .closed, .noToken, .tooMany: true
+        case .malformed, .tooLarge, .unusable, .gaveUp, .lost, .unanswered: false
         }
     }
 }
@@ -135,6 +154,11 @@ extension HeraldError: CustomStringConvertible {
         case .tooLarge(let what, let limit): "\(what) is larger than this client's limit of \(limit) bytes."
         case .unusable(let what): "\(what)."
         case .gaveUp(let attempts, let reason): "Gave up after \(attempts) attempts. \(reason)"
+        case .lost(let gap):
+            "Events of \(gap.topic) from \(gap.from) to \(gap.to) may be missing (\(gap.reason))."
+        case .noToken(let reason): "There is no token to show the server: \(reason)."
+        case .unanswered(let reason): "The server may have published it or not. \(reason)"
+        case .tooMany(let what, let limit): "There are \(limit) \(what), as many as this client's limit allows."
         }
     }
 }

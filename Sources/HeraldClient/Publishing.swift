@@ -31,26 +31,42 @@ extension HeraldClient {
         }
     }
 
-    /// Publishes several events, all or none of them. Gives their receipts in the same order.
+    /// Publishes several events in one request, all or none of them. Gives their receipts in the same order.
+    ///
+    /// They get consecutive places in the server's order. A server takes so many events and bytes in one request
+    /// (1,000 and 1 MiB unless configured). If it refuses them, the problem's `index` or `line` names the one that
+    /// was wrong.
+    ///
+    /// Like a single publish this is not tried again by itself; with an idempotency key it is safe to call again with
+    /// the same events.
+    ///
+    /// - Parameters:
+    ///   - events: What is to be published.
+    ///   - idempotencyKey: A second call with the same key publishes nothing and gives the first one's receipts.
     @discardableResult
-    public func publish(_ events: [OutgoingEvent]) async throws -> [Receipt] {
+    public func publish(_ events: [Publication], idempotencyKey: String? = nil) async throws -> [Receipt] {
         guard !events.isEmpty else { return [] }
-        var body: [UInt8] = []
-        for event in events {
-            body.append(contentsOf: event.line())
-            body.append(0x0A)
+        let lines: [UInt8] = events.flatMap { event in event.line() + [0x0A] }
+        let receipts = try await publish(lines: lines, idempotencyKey: idempotencyKey)
+        guard receipts.count == events.count else {
+            throw HeraldError.malformed("\(receipts.count) receipts for \(events.count) events")
         }
-        return try await publish(lines: body)
+        return receipts
     }
 
     /// Publishes a batch of NDJSON lines, all or none of them, each an object with at least `topic` and `data`.
+    ///
+    /// - Parameters:
+    ///   - lines: The lines.
+    ///   - idempotencyKey: A second call with the same key publishes nothing and gives the first one's receipts.
     @discardableResult
-    public func publish(lines: [UInt8]) async throws -> [Receipt] {
-        var request = caller.request(.POST, "/v1/events")
-        request.headers.add(name: "Content-Type", value: "application/x-ndjson")
-        request.body = .bytes(lines)
-        let answer = try await caller.success(request)
-        return try Self.reading(answer) { text in
+    public func publish(lines: [UInt8], idempotencyKey: String? = nil) async throws -> [Receipt] {
+        try Self.receipts(in: try await caller.success(caller.batch(lines, key: idempotencyKey)))
+    }
+
+    /// Reads the receipts of a batch.
+    static func receipts(in answer: CollectedAnswer) throws -> [Receipt] {
+        try reading(answer) { text in
             let members = Members(text, try text.members(of: try text.root()))
             guard let events = members.value("events") else {
                 throw HeraldError.malformed("an answer to a batch without its events")
@@ -66,5 +82,16 @@ extension HeraldClient {
         } catch let error as JSONError {
             throw HeraldError.malformed("an answer that cannot be read: \(error)")
         }
+    }
+}
+
+extension HTTPCaller {
+    /// A request to publish a batch of lines.
+    func batch(_ lines: [UInt8], key: String?) -> HTTPClientRequest {
+        var request = request(.POST, "/v1/events")
+        request.headers.add(name: "Content-Type", value: "application/x-ndjson")
+        if let key { request.headers.add(name: "Idempotency-Key", value: key) }
+        request.body = .bytes(lines)
+        return request
     }
 }

@@ -7,7 +7,7 @@
 
 /// What a transport learned, the same for all transports.
 enum Signal: Sendable, Equatable {
-    case connected
+    case connection(ConnectionState)
     case event(Event)
 
     /// The server's position has passed this cursor.
@@ -21,7 +21,6 @@ enum Signal: Sendable, Equatable {
     case resumed
     case gap(Gap)
     case reset(Gap)
-    case waiting(delay: Duration, reason: String)
 }
 
 /// What is handed to the reader: a delivery, and the cursor that holds once it was taken.
@@ -33,9 +32,6 @@ struct Handed: Sendable, Equatable {
 /// The cursor of one subscription, over all its connections and transports.
 struct ReaderState: Sendable, Equatable {
     private(set) var position: Position
-
-    /// Whether something came that shows a working subscription, since this was asked last.
-    private var hasProgress = false
 
     /// Whether the start was looked up by the client itself, so that the first `resumed` is no news to the reader.
     private var isPinned = false
@@ -55,21 +51,13 @@ struct ReaderState: Sendable, Equatable {
         return handed
     }
 
-    /// Says whether the last connection got anywhere, and forgets it.
-    mutating func takeProgress() -> Bool {
-        defer { hasProgress = false }
-        return hasProgress
-    }
-
     private mutating func take(_ signal: Signal) -> Delivery? {
         switch signal {
-        case .connected:
-            return .state(.connected)
+        case .connection(let state):
+            return .state(state)
         case .event(let event):
-            hasProgress = true
             return advance(to: event.id) ? .event(event) : nil
         case .moved(let cursor):
-            hasProgress = true
             _ = advance(to: cursor)
             return nil
         case .started(let cursor), .pinned(let cursor):
@@ -87,8 +75,6 @@ struct ReaderState: Sendable, Equatable {
         case .reset(let gap):
             isPinned = false
             return .reset(gap)
-        case .waiting(let delay, let reason):
-            return .state(.waiting(delay: delay, reason: reason))
         }
     }
 
@@ -112,9 +98,9 @@ extension Signal {
         case .resumed: [.resumed]
         case .gap(let gap): [.gap(gap)]
         case .reset(let gap): [.reset(gap)]
-        case .problem(let problem): throw HeraldError.problem(problem)
+        case .problem(let problem), .denied(let problem): throw HeraldError.problem(problem)
         case .end(let cursor, _): cursor.map { [.moved($0)] } ?? []
-        case .notice: []
+        case .expiring, .notice: []
         }
     }
 }

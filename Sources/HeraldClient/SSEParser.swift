@@ -49,7 +49,8 @@ struct SSEParser {
 
     /// Takes the next piece of the stream and gives what became complete with it.
     ///
-    /// A block that the end of the stream cuts off is never given: it is dropped with the parser, as the standard asks.
+    /// A block that the end of the stream cuts off is never given: it is dropped with the parser, as the standard
+    /// asks.
     mutating func feed(_ piece: [UInt8]) throws(SSEError) -> [SSEItem] {
         var items: [SSEItem] = []
         var start = 0

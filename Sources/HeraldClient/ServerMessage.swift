@@ -16,6 +16,12 @@ enum ServerMessage: Sendable, Equatable {
     /// The stream ends in order; come back after `retry`.
     case end(cursor: Cursor?, retry: Duration?)
 
+    /// The right to read ends soon.
+    case expiring(Expiry)
+
+    /// The right to read has ended, and the stream with it.
+    case denied(Problem)
+
     /// An answer or notice that a reader needs not act on.
     case notice(String)
 
@@ -50,18 +56,29 @@ enum ServerMessage: Sendable, Equatable {
             }
             return .heartbeat(cursor)
         case "end":
+            guard try members.string("type") == nil else { return .denied(try problem(members)) }
             let retry: Int? = try members.integer("retry_ms")
             return .end(cursor: try members.cursor("cursor"), retry: retry.map { .milliseconds($0) })
+        case "expiring":
+            return .expiring(try Expiry(members))
         case "error":
-            return .problem(
-                Problem(
-                    type: try members.string("type") ?? "about:blank", title: try members.string("title") ?? "Error",
-                    status: try members.integer("status") ?? 500, detail: try members.string("detail")))
+            // With a reference it answers an operation, which does not concern the reading.
+            return members.value("ref") == nil ? .problem(try problem(members)) : .notice("error")
+        case nil where members.value("expires_in") != nil:
+            return .expiring(try Expiry(members))
+        case nil where members.value("status") != nil:
+            return .denied(try problem(members))
         case nil, "resumed", "gap", "reset":
             return try outcome(members)
         case let other?:
             return .notice(other)
         }
+    }
+
+    private static func problem(_ members: Members) throws -> Problem {
+        Problem(
+            type: try members.string("type") ?? "about:blank", title: try members.string("title") ?? "Error",
+            status: try members.integer("status") ?? 500, detail: try members.string("detail"))
     }
 
     /// Reads the answer to a resume, or the gap of a running stream, which has no `resume` member.
@@ -73,6 +90,37 @@ enum ServerMessage: Sendable, Equatable {
         else { throw HeraldError.malformed("a gap that does not say what is missing") }
         let gap = Gap(topic: try members.string("topic") ?? "**", from: from, to: to, reason: Gap.Reason(reason))
         return resume == "reset" || gap.reason == .epoch ? .reset(gap) : .gap(gap)
+    }
+}
+
+/// What a server says before a stream's right to read ends.
+struct Expiry: Sendable, Equatable {
+    /// How long the right lasts.
+    var remaining: Duration
+
+    /// Where the stream's token is renewed, if what was said can be such an address.
+    var renewal: String?
+
+    init(remaining: Duration, renewal: String?) {
+        self.remaining = remaining
+        self.renewal = renewal
+    }
+
+    init(_ members: Members) throws(JSONError) {
+        let seconds: Int64 = try members.integer("expires_in") ?? 0
+        remaining = .seconds(min(max(seconds, 0), 1 << 31))
+        // A token is sent there: nothing but a path of this server may come of it.
+        renewal = try members.string("renew").flatMap { path in
+            let isPath = path.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                    true
+                default: false
+                }
+            }
+            return isPath && path.hasPrefix("/") && path.utf8.count <= 256 ? path : nil
+        }
     }
 }
 

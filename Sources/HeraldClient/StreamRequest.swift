@@ -8,10 +8,36 @@ struct StreamRequest: Sendable {
     /// The representation that is asked for.
     let mediaType: String
 
+    /// Runs one connection: opens the stream, and has `read` read its body to the end.
+    func run(
+        _ lane: Lane, _ read: @escaping @Sendable (HTTPClientResponse.Body, StreamMessages) async throws -> Void
+    ) async throws -> StreamEnd {
+        let silenceMax = caller.configuration.silenceMax
+        let request = request(from: await lane.position)
+        do {
+            return try await SilenceWatch.run(limit: silenceMax) { watch in
+                let (body, token) = try await caller.withToken { token in
+                    try await open(request.showing(token), watch)
+                }
+                guard let body else { return .stop }
+                return try await caller.spoiling(token) {
+                    try await Renewer.run(caller.tokens, from: token, caller.renew(_:_:)) { renewer in
+                        try await read(
+                            body,
+                            StreamMessages(lane: lane, watch: watch, renewer: renewer, silenceMax: silenceMax))
+                        return .reconnect
+                    }
+                }
+            }
+        } catch {
+            throw caller.explain(error)
+        }
+    }
+
     /// Opens the stream and gives its body; nil when the server says that there is nothing to come back for.
-    func open(at position: Position, _ watch: SilenceWatch) async throws -> HTTPClientResponse.Body? {
+    private func open(_ request: HTTPClientRequest, _ watch: SilenceWatch) async throws -> HTTPClientResponse.Body? {
         watch.startWaiting()
-        let response = try await caller.client.execute(request(from: position), deadline: .distantFuture)
+        let response = try await caller.client.execute(request, deadline: .distantFuture)
         if response.status == .noContent { return nil }
         guard response.status == .ok else {
             throw HeraldError.problem(Problem(try await caller.collect(response)))

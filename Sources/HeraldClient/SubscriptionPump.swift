@@ -1,10 +1,12 @@
 /// One way to get events: connects once, and feeds what comes until the connection ends.
 protocol ReaderTransport: Sendable {
+    var kind: TransportKind { get }
+
     /// Whether the transport's answers say by themselves where a subscription to the latest events starts.
     var namesItsStart: Bool { get }
 
     /// Runs one connection. Returns when the server ended it in good order.
-    func run(_ feed: ReaderFeed) async throws -> StreamEnd
+    func run(_ lane: Lane) async throws -> StreamEnd
 }
 
 /// What is to follow the end of a connection.
@@ -15,107 +17,118 @@ enum StreamEnd: Sendable {
     case stop
 }
 
-/// Takes the signals of a subscription's connections and hands on what the reader is to see.
-///
-/// There is one producer at a time; the actor only makes that safe to state.
-actor ReaderFeed {
-    private var state: ReaderState
-    private let handoff: Handoff<[Handed]>
-
-    /// The delay that the server asked for in its stream.
-    private(set) var reconnectionTime: Duration = .zero
-
-    init(_ position: Position, _ handoff: Handoff<[Handed]>) {
-        self.state = ReaderState(position: position)
-        self.handoff = handoff
-    }
-
-    /// Where the next connection is to start.
-    var position: Position { state.position }
-
-    /// Takes signals in their order. Waits while the reader has not taken what came before.
-    func take(_ signals: [Signal]) async throws {
-        let handed = state.take(signals)
-        if !handed.isEmpty { try await handoff.send(handed) }
-    }
-
-    func setReconnectionTime(_ time: Duration) { reconnectionTime = time }
-
-    func takeProgress() -> Bool { state.takeProgress() }
-
-    nonisolated func finish(_ end: Result<Void, any Error>) { handoff.finish(end) }
-}
-
-/// Keeps a subscription running over as many connections as it takes.
+/// Does what a subscription's ladder decides: keeps it running over as many connections as it takes.
 struct SubscriptionPump: Sendable {
     private let caller: HTTPCaller
     private let filters: [String]
-    private let transport: any ReaderTransport
+    private let rungs: [any ReaderTransport]
     private let feed: ReaderFeed
 
-    init(_ subscription: Subscription, into feed: ReaderFeed) {
-        self.caller = subscription.caller
-        self.filters = subscription.filters
+    init(_ source: SubscriptionSource, into feed: ReaderFeed) {
+        self.caller = source.caller
+        self.filters = source.filters
+        self.rungs = source.transport.ladder(source.filters, source.caller)
         self.feed = feed
-        self.transport =
-            switch subscription.transport {
-            case .webSocket: WebSocketTransport(caller: caller, filters: filters)
-            case .serverSentEvents: SSETransport(caller: caller, filters: filters)
-            case .ndjson: NDJSONTransport(caller: caller, filters: filters)
-            case .longPoll(let wait): PollTransport(caller: caller, filters: filters, pace: .held(wait))
-            case .shortPoll(let interval): PollTransport(caller: caller, filters: filters, pace: .every(interval))
-            }
     }
 
     /// Runs until the subscription ends, and tells the reader how it ended.
     func run() async {
-        do {
-            try await connectAgainAndAgain()
-            feed.finish(.success(()))
-        } catch {
-            feed.finish(Task.isCancelled || error is CancellationError ? .success(()) : .failure(error))
+        let end: HeraldError?
+        if filters.isEmpty {
+            end = .unusable("A subscription needs at least one filter")
+        } else {
+            end = await drive()
+        }
+        feed.finish(end.map { .failure($0) } ?? .success(()))
+    }
+
+    private func drive() async -> HeraldError? {
+        let (events, inbox) = AsyncStream.makeStream(of: TransportLadder.Event.self)
+        var ladder = TransportLadder(
+            rungs.map(\.kind), caller.configuration, canRefreshToken: caller.tokens.canRefresh)
+        var lanes: [Int: (lane: Lane, task: Task<Void, Never>)] = [:]
+        var timers: [TransportLadder.Timer: Task<Void, Never>] = [:]
+        let membership = caller.lifetime.enter { inbox.finish() }
+        inbox.yield(.began)
+        var end: HeraldError?
+        // Ends without a decision when the reader's task is cancelled, or the client was shut down.
+        reading: for await event in events {
+            if case .ended(let lane, _) = event { lanes[lane] = nil }
+            for action in ladder.take(event, at: .now, chance: .random(in: 0...1)) {
+                switch action {
+                case .open(let opening):
+                    let lane = Lane(opening, into: feed) { inbox.yield($0) }
+                    if !opening.isCandidate { await feed.activate(lane.number) }
+                    lanes[opening.lane] = (lane, Task { await run(opening, lane, inbox) })
+                case .promote(let lane):
+                    await feed.activate(lane)
+                    lanes[lane]?.lane.promote()
+                case .abandon(let lane):
+                    lanes[lane]?.task.cancel()
+                case .start(let timer, let delay):
+                    timers.updateValue(Self.timer(timer, after: delay, inbox), forKey: timer)?.cancel()
+                case .stop(let timer):
+                    timers.removeValue(forKey: timer)?.cancel()
+                case .finish(let error):
+                    end = error
+                    break reading
+                }
+            }
+        }
+        if end == nil, !Task.isCancelled, caller.lifetime.isOver { end = Lifetime.over }
+        caller.lifetime.leave(membership)
+        for timer in timers.values { timer.cancel() }
+        for (_, task) in lanes.values { task.cancel() }
+        for (_, task) in lanes.values { await task.value }
+        return end
+    }
+
+    private static func timer(
+        _ timer: TransportLadder.Timer, after delay: Duration,
+        _ inbox: AsyncStream<TransportLadder.Event>.Continuation
+    ) -> Task<Void, Never> {
+        Task {
+            guard (try? await Task.sleep(for: delay)) != nil else { return }
+            inbox.yield(.elapsed(timer))
         }
     }
 
-    private func connectAgainAndAgain() async throws {
-        guard !filters.isEmpty else { throw HeraldError.unusable("A subscription needs at least one filter") }
-        var backoff = Backoff(caller.configuration.retry)
-        while true {
-            let failure: HeraldError
-            do {
-                try await pinStart()
-                if case .stop = try await transport.run(feed) { return }
-                failure = .cut("\(caller.base.description) ended the stream")
-            } catch let error as HeraldError where error.isTransient {
-                failure = error
+    /// Runs a lane to its end.
+    private func run(
+        _ opening: TransportLadder.Opening, _ lane: Lane, _ inbox: AsyncStream<TransportLadder.Event>.Continuation
+    ) async {
+        let ending: TransportLadder.Ending
+        do {
+            if let state = opening.telling { try await lane.tell(state) }
+            try await Task.sleep(for: opening.delay)
+            // What it takes to get a token is not held against the transport.
+            _ = try await caller.tokens.current()
+            lane.dial()
+            let transport = rungs[opening.rung]
+            if !transport.namesItsStart { try await pinStart(lane) }
+            switch try await transport.run(lane) {
+            case .stop: ending = .stopped
+            case .reconnect: ending = .failed(lane.failure(.cut("\(caller.base.description) ended the stream")))
             }
-            try Task.checkCancellation()
-            if await feed.takeProgress() { backoff.reset() }
-            let floor = await max(failure.requestedDelay, feed.reconnectionTime)
-            guard let delay = backoff.next(atLeast: floor, chance: .random(in: 0...1)) else {
-                throw HeraldError.gaveUp(attempts: backoff.attempts, reason: failure.description)
-            }
-            try await feed.take([.waiting(delay: delay, reason: failure.description)])
-            try await Task.sleep(for: delay)
+        } catch let error as HeraldError {
+            ending = .failed(lane.failure(error))
+        } catch is UnfitCandidate {
+            ending = .unfit
+        } catch {
+            // A cancellation: nobody waits for this lane any more.
+            ending = .stopped
         }
+        inbox.yield(.ended(lane: lane.number, ending))
     }
 
     /// Turns a start at the latest event into a cursor.
     ///
     /// Without it a stream that is cut before its first event or heartbeat would start at the latest event once more,
     /// and what was published in between would be lost in silence.
-    private func pinStart() async throws {
-        guard !transport.namesItsStart, await feed.position == .latest else { return }
+    private func pinStart(_ lane: Lane) async throws {
+        guard await lane.position == .latest else { return }
         let poll = PollTransport(caller: caller, filters: filters, pace: .every(.zero))
         let start = try await poll.cursorOfLatest()
-        try await feed.take([.pinned(start)])
-    }
-}
-
-extension HeraldError {
-    /// How long the server asked to wait.
-    fileprivate var requestedDelay: Duration {
-        if case .problem(let problem) = self, let delay = problem.retryAfter { return delay }
-        return .zero
+        try await lane.take([.pinned(start)])
     }
 }

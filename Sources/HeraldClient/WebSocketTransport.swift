@@ -9,20 +9,22 @@ struct WebSocketTransport: ReaderTransport {
     let caller: HTTPCaller
     let filters: [String]
 
+    let kind = TransportKind.webSocket
+
     /// The first message of a WebSocket says where it stands.
     let namesItsStart = true
 
-    func run(_ feed: ReaderFeed) async throws -> StreamEnd {
-        let head = requestHead(from: await feed.position)
+    func run(_ lane: Lane) async throws -> StreamEnd {
+        let head = requestHead(from: await lane.position)
         let limits = caller.configuration
         do {
             return try await SilenceWatch.run(limit: limits.silenceMax) { watch in
                 watch.setLimit(limits.connectTimeout + limits.requestTimeout)
                 watch.startWaiting()
-                let channel = try await open(head)
+                let (channel, token) = try await caller.withToken { token in try await open(head, with: token) }
                 watch.stopWaiting()
                 watch.setLimit(limits.silenceMax)
-                return try await read(channel, feed, watch)
+                return try await caller.spoiling(token) { try await read(channel, from: token, lane, watch) }
             }
         } catch {
             throw explain(error)
@@ -40,6 +42,16 @@ struct WebSocketTransport: ReaderTransport {
     }
 
     /// Connects and shakes hands. A cancellation closes the connection, whatever stage it is in.
+    ///
+    /// A WebSocket that has come to be is given back in any case: its writer must be used up by `executeThenClose`.
+    private func open(
+        _ head: HTTPRequestHead, with token: Token?
+    ) async throws -> NIOAsyncChannel<WebSocketMessage, WebSocketFrame> {
+        var head = head
+        if let token { head.headers.replaceOrAdd(name: "Authorization", value: "Bearer \(token.text)") }
+        return try await open(head)
+    }
+
     private func open(
         _ head: HTTPRequestHead
     ) async throws -> NIOAsyncChannel<WebSocketMessage, WebSocketFrame> {
@@ -61,7 +73,8 @@ struct WebSocketTransport: ReaderTransport {
                         return try WebSocketOpening.install(on: channel, head, messageBytesMax: messageBytesMax)
                     }
                 }
-            try Task.checkCancellation()
+            // Whoever was cancelled before there was a connection has closed none.
+            if Task.isCancelled { early.withLock { $0 }?.close(promise: nil) }
             switch try await opening.get() {
             case .webSocket(let channel): return channel
             case .refused(let answer): throw HeraldError.problem(Problem(try await answer.get()))
@@ -72,23 +85,20 @@ struct WebSocketTransport: ReaderTransport {
     }
 
     private func read(
-        _ channel: NIOAsyncChannel<WebSocketMessage, WebSocketFrame>, _ feed: ReaderFeed, _ watch: SilenceWatch
+        _ channel: NIOAsyncChannel<WebSocketMessage, WebSocketFrame>, from token: Token?, _ lane: Lane,
+        _ watch: SilenceWatch
     ) async throws -> StreamEnd {
-        try await channel.executeThenClose { inbound, _ in
+        try await channel.executeThenClose { inbound, outbound in
             do {
-                try await feed.take([.connected])
-                var messages = inbound.makeAsyncIterator()
-                while true {
-                    watch.startWaiting()
-                    let message = try await messages.next()
-                    watch.stopWaiting()
-                    switch message {
-                    case .text(let bytes): try await take(bytes, feed, watch)
-                    case .alive: continue
-                    case .closed(let code, let reason): throw HeraldError.closed(code: code, reason: reason)
-                    case nil: throw HeraldError.cut("\(caller.base.description) cut the WebSocket")
-                    }
-                }
+                return try await Renewer.run(
+                    caller.tokens, from: token,
+                    { token, _ in try await outbound.write(Self.renewal(token, channel.channel.allocator)) },
+                    { renewer in
+                        let messages = StreamMessages(
+                            lane: lane, watch: watch, renewer: renewer,
+                            silenceMax: caller.configuration.silenceMax)
+                        return try await read(inbound, messages)
+                    })
             } catch {
                 await close(channel.channel, because: error)
                 throw error
@@ -96,13 +106,45 @@ struct WebSocketTransport: ReaderTransport {
         }
     }
 
-    private func take(_ bytes: [UInt8], _ feed: ReaderFeed, _ watch: SilenceWatch) async throws {
-        let message = try ServerMessage(json: bytes)
-        if case .welcome(_, let heartbeat?) = message, heartbeat > .zero {
-            watch.setLimit(min(heartbeat * 5 / 2, caller.configuration.silenceMax))
+    /// Reads to the end, which is always one that is thrown.
+    private func read(
+        _ inbound: NIOAsyncChannelInboundStream<WebSocketMessage>, _ messages: StreamMessages
+    ) async throws -> StreamEnd {
+        var pieces = inbound.makeAsyncIterator()
+        var isProven = false
+        while true {
+            messages.watch.startWaiting()
+            let piece = try await pieces.next()
+            messages.watch.stopWaiting()
+            switch piece {
+            case .text(let bytes):
+                let first: [Signal] = isProven ? [] : [.connection(.connected(over: kind))]
+                try await messages.take([bytes], after: first) { bytes in
+                    try messages.signals(of: try ServerMessage(json: bytes))
+                }
+                isProven = true
+            case .alive: continue
+            case .closed(let code, let reason): throw Self.end(code, reason)
+            case nil: throw HeraldError.cut("\(caller.base.description) cut the WebSocket")
+            }
         }
-        let signals = try Signal.signals(of: message)
-        if !signals.isEmpty { try await feed.take(signals) }
+    }
+
+    /// What a close frame means. Where the right to read has ended its reason says so.
+    private static func end(_ code: Int, _ reason: String) -> HeraldError {
+        let titles = ["expired-token": "The token has expired", "revoked-token": "The token has been revoked"]
+        guard code == 1008, let title = titles[reason] else { return .closed(code: code, reason: reason) }
+        return .problem(Problem(type: "/problems/\(reason)", title: title, status: 401))
+    }
+
+    /// The operation that has the WebSocket go on with another token.
+    private static func renewal(_ token: Token, _ allocator: ByteBufferAllocator) -> WebSocketFrame {
+        var operation = JSONWriter()
+        operation.member("op", text: "renew")
+        operation.member("ref", text: "renew")
+        operation.member("token", text: token.text)
+        let data = allocator.buffer(bytes: operation.finish())
+        return WebSocketFrame(fin: true, opcode: .text, maskKey: .random(), data: data)
     }
 
     /// Says goodbye, and gives the server a moment to answer (RFC 6455 §7.1.1).
@@ -111,6 +153,7 @@ struct WebSocketTransport: ReaderTransport {
         let code: WebSocketErrorCode
         switch error {
         case HeraldError.closed: return
+        case HeraldError.problem(let problem) where problem.status == 401: return
         case HeraldError.malformed: code = .dataInconsistentWithMessage
         case is CancellationError: code = .normalClosure
         default: code = .goingAway

@@ -23,33 +23,44 @@ struct ServerOptions: ParsableArguments {
     @Option(
         name: .customLong("token-file"),
         help: ArgumentHelp(
-            "File of the token or API key to show the server. (environment: HERALD_TOKEN, the token itself)",
+            "File of the token or API key to show the server, read again when that runs out. "
+                + "(environment: HERALD_TOKEN, the token itself)",
             valueName: "file"),
         completion: .file())
     var tokenFile: String?
 
     private func configuration() throws -> ClientConfiguration {
         var configuration = ClientConfiguration()
-        if let token = try token() { configuration.headers.append((name: "Authorization", value: "Bearer \(token)")) }
+        configuration.token = try token()
         let variable = ProcessInfo.processInfo.environment["HERALD_CA"] ?? ""
         configuration.trustedAuthorityFile = authorityFile ?? (variable.isEmpty ? nil : variable)
         return configuration
     }
 
     /// The token, which is no argument: those are shown to whoever lists processes.
-    private func token() throws -> String? {
-        var text = ProcessInfo.processInfo.environment["HERALD_TOKEN"] ?? ""
-        if let tokenFile {
-            guard let bytes = FileManager.default.contents(atPath: tokenFile) else {
-                throw ValidationError("The token file \(tokenFile) can't be read.")
-            }
-            text = String(decoding: bytes, as: UTF8.self)
+    private func token() throws -> TokenSource {
+        guard let tokenFile else {
+            let text = try Self.token(in: ProcessInfo.processInfo.environment["HERALD_TOKEN"] ?? "")
+            return text.isEmpty ? .none : .fixed(text)
         }
-        text = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard try !Self.token(inFile: tokenFile).isEmpty else { return .none }
+        // Read again when the server asks for another token: whoever renews it writes it there.
+        return .provided { try Self.token(inFile: tokenFile) }
+    }
+
+    private static func token(inFile path: String) throws -> String {
+        guard let bytes = FileManager.default.contents(atPath: path) else {
+            throw ValidationError("The token file \(path) can't be read.")
+        }
+        return try token(in: String(decoding: bytes, as: UTF8.self))
+    }
+
+    private static func token(in text: String) throws -> String {
+        let text = text.trimmingCharacters(in: .whitespacesAndNewlines)
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw ValidationError("The token holds characters that no token has.")
         }
-        return text.isEmpty ? nil : text
+        return text
     }
 
     private var address: String {
@@ -59,9 +70,13 @@ struct ServerOptions: ParsableArguments {
     }
 
     /// Lends a client of the server to the body. What goes wrong is reported, and becomes an exit code.
-    func withClient(_ body: (HeraldClient) async throws -> Void) async throws {
+    func withClient(
+        _ change: (inout ClientConfiguration) -> Void = { _ in }, _ body: (HeraldClient) async throws -> Void
+    ) async throws {
         do {
-            try await HeraldClient.withClient(url: address, configuration: configuration(), body)
+            var configuration = try configuration()
+            change(&configuration)
+            try await HeraldClient.withClient(url: address, configuration: configuration, body)
         } catch HeraldError.unusable(let what) {
             throw ValidationError("\(what).")
         } catch let error as HeraldError {

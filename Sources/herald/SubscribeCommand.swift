@@ -26,7 +26,7 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     /// The ways to get events, by the names that the command line has for them.
     enum TransportName: String, ExpressibleByArgument, CaseIterable {
-        case ws, sse, ndjson, longpoll, poll
+        case auto, ws, sse, ndjson, longpoll, poll
     }
 
     /// The ways to print an event.
@@ -36,8 +36,8 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     @OptionGroup var options: ServerOptions
 
-    @Option(name: .long, help: "How to get events.")
-    var transport = TransportName.ws
+    @Option(name: .long, help: "How to get events; auto: by the first of ws, sse, longpoll and poll that works.")
+    var transport = TransportName.auto
 
     @Option(
         name: .long,
@@ -77,8 +77,11 @@ struct SubscribeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await options.withClient { client in
-            let subscription = client.subscribe(filters, after: after, transport: chosenTransport)
+        try await options.withClient { configuration in
+            configuration.fallback.longPollWait = wait
+            configuration.fallback.shortPollInterval = interval
+        } _: { client in
+            let subscription = client.subscribe(filters, after: after, transport: chosenTransport).deliveries
             let (format, max) = (format, max)
             let reading = Task { try await Self.read(subscription, format, max) }
             let interruption = Interruption { reading.cancel() }
@@ -89,6 +92,7 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     private var chosenTransport: Transport {
         switch transport {
+        case .auto: .automatic
         case .ws: .webSocket
         case .sse: .serverSentEvents
         case .ndjson: .ndjson
@@ -97,7 +101,7 @@ struct SubscribeCommand: AsyncParsableCommand {
         }
     }
 
-    private static func read(_ subscription: Subscription, _ format: Format, _ max: Int?) async throws {
+    private static func read(_ subscription: Deliveries, _ format: Format, _ max: Int?) async throws {
         var reader = subscription.makeAsyncIterator()
         var notices = Notices()
         var count = 0
@@ -163,6 +167,7 @@ struct SubscribeCommand: AsyncParsableCommand {
 /// Finds the words for what happens around the events.
 private struct Notices {
     private var isReconnecting = false
+    private var transport: TransportKind?
 
     mutating func text(for delivery: Delivery) -> String? {
         switch delivery {
@@ -174,9 +179,12 @@ private struct Notices {
             return "Reset: the server counts anew; what came after \(gap.from) may be missing (\(gap.reason))."
         case .resumed(let cursor):
             return "Resumed after \(cursor); nothing is missing."
-        case .state(.connected):
-            defer { isReconnecting = false }
+        case .state(.connected(let transport)):
+            defer { (isReconnecting, self.transport) = (false, transport) }
+            if let former = self.transport, former != transport { return "Connected by \(transport) now." }
             return isReconnecting ? "Connected again." : nil
+        case .state(.changing(let transport, let reason)):
+            return "\(reason) Trying \(transport)."
         case .state(.waiting(let delay, let reason)):
             isReconnecting = true
             let seconds = delay.formatted(.units(allowed: [.seconds, .milliseconds], width: .narrow))

@@ -10,7 +10,14 @@ import pytest
 from conftest import BINARY, herald_environment
 from helpers import PATIENCE, Proxy, eventually, foreign_epoch, unique_topic
 
-TRANSPORTS = {"ws": "websocket", "sse": "sse", "ndjson": "ndjson", "longpoll": "longpoll", "poll": "shortpoll"}
+TRANSPORTS = {
+    "auto": "websocket",
+    "ws": "websocket",
+    "sse": "sse",
+    "ndjson": "ndjson",
+    "longpoll": "longpoll",
+    "poll": "shortpoll",
+}
 
 
 def herald(server, *arguments, input=None):

@@ -45,13 +45,13 @@ import Testing
     }
 
     @Test func `an outgoing event becomes one line`() {
-        let json = OutgoingEvent(topic: "a/b", payload: .json(Array("{\n1}".utf8)), type: "x\"y")
+        let json = Publication(topic: "a/b", payload: .json(Array("{\n1}".utf8)), type: "x\"y")
         #expect(String(decoding: json.line(), as: UTF8.self) == #"{"topic":"a/b","type":"x\"y","data":{ 1}}"#)
-        let text = OutgoingEvent(topic: "a", payload: .text("l\n\\"), contentType: "text/plain")
+        let text = Publication(topic: "a", payload: .text("l\n\\"), contentType: "text/plain")
         #expect(
             String(decoding: text.line(), as: UTF8.self)
                 == #"{"topic":"a","datacontenttype":"text/plain","data":"l\u000a\\"}"#)
-        let binary = OutgoingEvent(topic: "a", payload: .binary([0, 255]))
+        let binary = Publication(topic: "a", payload: .binary([0, 255]))
         #expect(String(decoding: binary.line(), as: UTF8.self) == #"{"topic":"a","data_base64":"AP8="}"#)
     }
 

@@ -47,7 +47,7 @@ import Testing
             }
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"], transport: .ndjson).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .ndjson).deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 2)
                 let second = ["waiting", "connected", "resumed 7", "8"]
                 #expect(seen == ["connected"] + second + ["waiting", "connected", "12"])

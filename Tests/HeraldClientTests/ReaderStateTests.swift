@@ -66,18 +66,8 @@ import Testing
 
     @Test func `the resume of a pinned start is no news, the next one is`() {
         var state = ReaderState(position: .latest)
-        #expect(seen(&state, [.pinned(cursor(7)), .connected, .resumed]) == ["connected"])
-        #expect(seen(&state, [.connected, .resumed]) == ["connected", "resumed 7"])
-    }
-
-    @Test func `progress is an event or a heartbeat, not a connection alone`() {
-        var state = ReaderState(position: .latest)
-        _ = state.take([.connected])
-        let onConnect = state.takeProgress()
-        _ = state.take([.moved(cursor(1))])
-        let onHeartbeat = state.takeProgress()
-        let afterwards = state.takeProgress()
-        #expect([onConnect, onHeartbeat, afterwards] == [false, true, false])
+        #expect(seen(&state, [.pinned(cursor(7)), .connection(.connected(over: .ndjson)), .resumed]) == ["connected"])
+        #expect(seen(&state, [.connection(.connected(over: .ndjson)), .resumed]) == ["connected", "resumed 7"])
     }
 }
 
@@ -104,6 +94,34 @@ import Testing
         let end = #"{"control":"end","cursor":"5f3a9c1e-9","retry_ms":2500}"#
         #expect(try message(end) == .end(cursor: nine, retry: .milliseconds(2500)))
         #expect(try message(#"{"control":"later","ref":3}"#) == .notice("later"))
+    }
+
+    @Test func `the end of a right is told with and without a control member`() throws {
+        let expiring = #""expires_in":60,"renew":"/v1/renewals/9a6855ea573ddc70c39bde07629c5250""#
+        let expiry = Expiry(remaining: .seconds(60), renewal: "/v1/renewals/9a6855ea573ddc70c39bde07629c5250")
+        #expect(try message("{\(expiring)}") == .expiring(expiry))
+        #expect(try message(#"{"control":"expiring",\#(expiring)}"#) == .expiring(expiry))
+        let end =
+            #""type":"/problems/expired-token","title":"The token has expired","status":401,"cursor":"5f3a9c1e-9""#
+        let problem = Problem(type: "/problems/expired-token", title: "The token has expired", status: 401)
+        #expect(try message("{\(end)}") == .denied(problem))
+        #expect(try message(#"{"control":"end",\#(end)}"#) == .denied(problem))
+    }
+
+    @Test(arguments: [
+        "//evil.example/x?", "@evil.example/", "http://evil.example/", "", "v1/renewals/1", "/a b", "/\\r",
+    ])
+    func `a token is sent to no address that is not a path`(path: String) throws {
+        let told = try message(#"{"control":"expiring","expires_in":60,"renew":"\#(path)"}"#)
+        #expect(told == .expiring(Expiry(remaining: .seconds(60), renewal: nil)))
+    }
+
+    @Test func `an error that answers an operation is no end of the stream`() throws {
+        let error = #""type":"/problems/forbidden","title":"No","status":403"#
+        #expect(try message(#"{"control":"error","ref":"renew",\#(error)}"#) == .notice("error"))
+        #expect(
+            try message(#"{"control":"error",\#(error)}"#)
+                == .problem(Problem(type: "/problems/forbidden", title: "No", status: 403)))
     }
 
     @Test func `a publisher cannot forge a gap by its event's type or data`() throws {

@@ -37,7 +37,7 @@ import Testing
         } _: { server in
             try await HeraldClient.withClient(url: server.url) { client in
                 let receipts = try await client.publish([
-                    OutgoingEvent(topic: "a", payload: .text("x")), OutgoingEvent(topic: "b", payload: .json([0x31])),
+                    Publication(topic: "a", payload: .text("x")), Publication(topic: "b", payload: .json([0x31])),
                 ])
                 #expect(receipts.count == 2)
             }

@@ -10,6 +10,12 @@ struct ScriptedRequest: Sendable {
     var headers: [String: String]
     var body: [UInt8]
 
+    /// Whether it asks for a WebSocket.
+    var isUpgrade: Bool { headers["upgrade"] == "websocket" }
+
+    /// Whether it asks for an event stream.
+    var isEventStream: Bool { headers["accept"] == "text/event-stream" }
+
     /// The path and query of the request line.
     var target: String { String(line.split(separator: " ")[1]) }
 
@@ -73,12 +79,17 @@ final class ScriptedPeer {
     /// Shakes hands as a WebSocket server; what follows can ride along in the same packet.
     func acceptWebSocket(with frames: [[UInt8]] = []) async throws -> ScriptedRequest {
         let request = try await request()
+        try await upgrade(request, with: frames)
+        return request
+    }
+
+    /// Answers a request for a WebSocket.
+    func upgrade(_ request: ScriptedRequest, with frames: [[UInt8]] = []) async throws {
         let accept = SHA1.base64(request.headers["sec-websocket-key"]! + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
         let head =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             + "Sec-WebSocket-Accept: \(accept)\r\nSec-WebSocket-Protocol: herald.v1\r\n\r\n"
         try await outbound.write(ByteBuffer(bytes: Array(head.utf8) + frames.flatMap { $0 }))
-        return request
     }
 
     func send(frame: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: frame)) }
@@ -145,11 +156,9 @@ final class ScriptedServer: Sendable {
     ) async throws {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)
-            .bind(host: "127.0.0.1", port: 0) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
-                }
-            }
+            // Nothing is read before a script does: a connection that no script gets is dropped, and must be empty then.
+            .childChannelOption(.autoRead, value: false)
+            .bind(host: "127.0.0.1", port: 0) { channel in channel.eventLoop.makeSucceededFuture(channel) }
         let server = ScriptedServer(port: listener.channel.localAddress!.port!)
         let accepting = Task {
             try await listener.executeThenClose { connections in
@@ -173,9 +182,13 @@ final class ScriptedServer: Sendable {
         _ = await accepting.result
     }
 
-    private func serve(_ channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>, _ number: Int, _ script: Script) async {
+    private func serve(_ channel: any Channel, _ number: Int, _ script: Script) async {
         // A script ends by returning, or by the client's going; both close the connection.
-        try? await channel.executeThenClose { inbound, outbound in
+        let connection = try? await channel.eventLoop.submit {
+            try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+        }.get()
+        try? await connection?.executeThenClose { inbound, outbound in
+            try await channel.setOption(.autoRead, value: true).get()
             let peer = ScriptedPeer(inbound, outbound) { request in self.log.withLock { $0.append(request) } }
             try await script(number, peer)
         }
@@ -263,11 +276,12 @@ func brief(_ delivery: Delivery) -> String {
     case .reset(let gap): "reset \(gap.reason)"
     case .state(.connected): "connected"
     case .state(.waiting): "waiting"
+    case .state(.changing(let transport, _)): "changing to \(transport)"
     }
 }
 
 /// Reads deliveries until there were so many events.
-func read(_ iterator: inout Subscription.Iterator, events: Int) async throws -> [String] {
+func read(_ iterator: inout Deliveries.Iterator, events: Int) async throws -> [String] {
     var seen: [String] = []
     var count = 0
     while count < events, let delivery = try await iterator.next() {

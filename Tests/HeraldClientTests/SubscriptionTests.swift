@@ -28,7 +28,7 @@ import Testing
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
                 let subscription = client.subscribe(["orders/**"], after: .earliest, transport: .serverSentEvents)
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 4)
                 let first = ["connected", "1", "2"]
                 let second = ["waiting", "connected", "resumed 2", "3"]
@@ -55,7 +55,7 @@ import Testing
             }
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"], transport: .serverSentEvents).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .serverSentEvents).deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 1)
                 #expect(seen == ["connected", "waiting", "connected", "resumed 7", "8"])
                 await iterator.close()
@@ -75,7 +75,7 @@ import Testing
             let configuration = impatient { $0.silenceMax = .seconds(1) }
             try await HeraldClient.withClient(url: server.url, configuration: configuration) { client in
                 let subscription = client.subscribe(["a"], after: .earliest, transport: .serverSentEvents)
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 2)
                 // On a slow machine a connection may be dropped before its only event was read.
                 #expect(seen.compactMap { Int($0) }.count == 2)
@@ -163,7 +163,7 @@ import Testing
             let configuration = impatient { $0.silenceMax = .seconds(1) }
             try await HeraldClient.withClient(url: server.url, configuration: configuration) { client in
                 let subscription = client.subscribe(["a"], after: .earliest, transport: .serverSentEvents)
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 _ = try await read(&iterator, events: 1)
                 try await Task.sleep(for: .milliseconds(2_500))
                 // 100 MB do not fit into the sockets' buffers: the server must be waiting for this reader.
@@ -196,7 +196,7 @@ import Testing
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
                 let subscription = client.subscribe(
                     ["a", "b/*"], after: .earliest, transport: .longPoll(wait: .seconds(20)))
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 3)
                 #expect(seen == ["connected", "1", "2", "waiting", "connected", "resumed 5", "6"])
                 await iterator.close()
@@ -223,7 +223,7 @@ import Testing
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
                 let subscription = client.subscribe(
                     ["a"], after: .earliest, transport: .shortPoll(interval: .milliseconds(10)))
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 1)
                 #expect(seen == ["connected", "reset epoch", "1"])
                 #expect(iterator.position == .after(Cursor(epoch: 10, sequence: 1)))
@@ -245,7 +245,7 @@ import Testing
             try await HeraldClient.withClient(url: server.url, configuration: configuration) { client in
                 let subscription = client.subscribe(
                     ["a"], after: .earliest, transport: .shortPoll(interval: .milliseconds(10)))
-                var iterator = subscription.makeAsyncIterator()
+                var iterator = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 3)
                 #expect(seen == ["connected", "1", "2", "3"])
                 await iterator.close()

@@ -15,7 +15,8 @@ import Testing
             try await peer.untilClosed()
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a", "b/**"], after: .earliest).makeAsyncIterator()
+                var iterator = client.subscribe(["a", "b/**"], after: .earliest, transport: .webSocket).deliveries
+                    .makeAsyncIterator()
                 let seen = try await read(&iterator, events: 1)
                 #expect(seen == ["connected", "1"])
                 await iterator.close()
@@ -42,7 +43,7 @@ import Testing
             try await peer.untilClosed()
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"]).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .webSocket).deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 2)
                 #expect(seen == ["connected", "5", "waiting", "connected", "gap 10-12 evicted", "13"])
                 await iterator.close()
@@ -61,7 +62,7 @@ import Testing
             try await peer.untilClosed()
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"]).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .webSocket).deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 1)
                 #expect(seen == ["connected", "waiting", "connected", "resumed 4", "5"])
                 await iterator.close()
@@ -80,7 +81,7 @@ import Testing
             try await peer.untilClosed()
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"]).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .webSocket).deliveries.makeAsyncIterator()
                 let seen = try await read(&iterator, events: 1)
                 #expect(seen == ["connected", "1"])
                 await iterator.close()
@@ -98,7 +99,7 @@ import Testing
             try await peer.send(frame: ScriptedPeer.frame(8, close.payload))
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"]).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], transport: .webSocket).deliveries.makeAsyncIterator()
                 _ = try await read(&iterator, events: 1)
                 await iterator.close()
             }
@@ -115,7 +116,8 @@ import Testing
             #expect(close.opcode == 8 && close.payload == [0x03, 0xE9])
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var iterator = client.subscribe(["a"], after: .earliest).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], after: .earliest, transport: .webSocket).deliveries
+                    .makeAsyncIterator()
                 var reasons: [String] = []
                 var count = 0
                 while count < 2, let delivery = try await iterator.next() {
@@ -137,7 +139,8 @@ import Testing
             try await HeraldClient.withClient(
                 url: server.url, configuration: impatient { $0.closeTimeout = .milliseconds(50) }
             ) { client in
-                var iterator = client.subscribe(["a"], after: .earliest).makeAsyncIterator()
+                var iterator = client.subscribe(["a"], after: .earliest, transport: .webSocket).deliveries
+                    .makeAsyncIterator()
                 let seen = try await read(&iterator, events: 2)
                 #expect(seen == ["connected", "1", "waiting", "connected", "2"])
                 await iterator.close()
@@ -155,7 +158,9 @@ import Testing
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
                 let error = await #expect(throws: HeraldError.self) {
-                    for try await _ in client.subscribe(["a"], after: .after(Cursor(epoch: 1, sequence: 1))) {}
+                    for try await _ in client.subscribe(
+                        ["a"], after: Cursor(epoch: 1, sequence: 1), transport: .webSocket)
+                    {}
                 }
                 #expect(error?.description == "Bad cursor: ahead of the head.")
             }
@@ -181,7 +186,7 @@ import Testing
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
                 let error = await #expect(throws: HeraldError.self) {
-                    for try await _ in client.subscribe(["a"], after: .earliest) {}
+                    for try await _ in client.subscribe(["a"], after: .earliest, transport: .webSocket) {}
                 }
                 #expect(error?.isTransient == false)
             }
@@ -202,11 +207,11 @@ import Testing
             }
         } _: { server in
             try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
-                var webSocket = client.subscribe(["a"]).makeAsyncIterator()
+                var webSocket = client.subscribe(["a"], transport: .webSocket).deliveries.makeAsyncIterator()
                 _ = try await read(&webSocket, events: 1)
                 await webSocket.close()
                 let subscription = client.subscribe(["a"], after: webSocket.position, transport: .longPoll())
-                var poll = subscription.makeAsyncIterator()
+                var poll = subscription.deliveries.makeAsyncIterator()
                 let seen = try await read(&poll, events: 1)
                 #expect(seen == ["connected", "2"])
                 await poll.close()
