@@ -38,7 +38,7 @@ extension HeraldClient {
     /// was wrong.
     ///
     /// Like a single publish this is not tried again by itself; with an idempotency key it is safe to call again with
-    /// the same events.
+    /// the same events. A `Publisher` does so, and puts the events of many callers into one request.
     ///
     /// - Parameters:
     ///   - events: What is to be published.
@@ -62,6 +62,11 @@ extension HeraldClient {
     @discardableResult
     public func publish(lines: [UInt8], idempotencyKey: String? = nil) async throws -> [Receipt] {
         try Self.receipts(in: try await caller.success(caller.batch(lines, key: idempotencyKey)))
+    }
+
+    /// Makes a publisher, which puts the events of many callers into one request.
+    public func publisher(_ limits: PublisherLimits = PublisherLimits()) -> Publisher {
+        Publisher(caller, limits)
     }
 
     /// Reads the receipts of a batch.
