@@ -155,7 +155,7 @@ let package = Package(
         tests(
             "HeraldTests",
             on: [
-                "Herald", "HeraldCore", "herald", logging, nioCore, nioPosix,
+                "Herald", "HeraldClient", "HeraldCore", "herald", logging, nioCore, nioPosix,
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"), .product(name: "JWTKit", package: "jwt-kit"),
             ]),
