@@ -36,22 +36,12 @@ struct HTTPCaller: Sendable {
         return request
     }
 
-    /// Calls with the token; once more with another one if the server does not accept that. Gives the token that it
-    /// took.
-    func withToken<Result>(_ call: (Token?) async throws -> Result) async throws -> (Result, Token?) {
+    /// Runs the body with the token. If that is not accepted, or its right ends, another one is asked for before the
+    /// next connection: how long that takes must not count as the connection's own time.
+    func showingToken<Result>(_ body: (Token?) async throws -> Result) async throws -> Result {
         let token = try await tokens.current()
         do {
-            return (try await call(token), token)
-        } catch HeraldError.problem(let problem) where problem.status == 401 {
-            guard let other = try await tokens.fresh(after: token) else { throw HeraldError.problem(problem) }
-            return (try await call(other), other)
-        }
-    }
-
-    /// Runs the body, which reads a stream that was opened with the token: if its right ends, another one is needed.
-    func spoiling<Result>(_ token: Token?, _ body: () async throws -> Result) async throws -> Result {
-        do {
-            return try await body()
+            return try await body(token)
         } catch HeraldError.problem(let problem) where problem.status == 401 {
             tokens.spoil(token)
             throw HeraldError.problem(problem)
@@ -65,13 +55,13 @@ struct HTTPCaller: Sendable {
         guard answer.status == 200 else { throw HeraldError.problem(Problem(answer)) }
     }
 
-    /// Sends a request and reads its answer, whatever its status, but for a token that is not accepted.
+    /// Sends a request and reads its answer, whatever its status; once more with another token if the first one is not
+    /// accepted.
     func collect(_ request: HTTPClientRequest, within time: Duration? = nil) async throws -> CollectedAnswer {
-        try await withToken { token in
-            let answer = try await collect(request, with: token, within: time)
-            guard answer.status != 401 else { throw HeraldError.problem(Problem(answer)) }
-            return answer
-        }.0
+        let token = try await tokens.current()
+        let answer = try await collect(request, with: token, within: time)
+        guard answer.status == 401, let other = try await tokens.fresh(after: token) else { return answer }
+        return try await collect(request, with: other, within: time)
     }
 
     /// Sends a request once, with this token, and reads its answer.

@@ -71,7 +71,11 @@ final class Handoff<Value: Sendable>: Sendable {
             try await withCheckedThrowingContinuation { continuation in
                 let (outcome, producers) = state.withLock { state -> (Result<Value?, any Error>?, _) in
                     if let value = state.value.take() { return (.success(value), state.takeProducers()) }
-                    if let end = state.end { return (end.map { nil }, []) }
+                    if let end = state.end {
+                        // What went wrong is told once; after it comes the end, as of any sequence.
+                        state.end = .success(())
+                        return (end.map { nil }, [])
+                    }
                     if Task.isCancelled { return (.success(nil), []) }
                     state.consumer = continuation
                     return (nil, [])
@@ -87,8 +91,9 @@ final class Handoff<Value: Sendable>: Sendable {
     /// Ends the hand-off. A value not yet taken can still be; the first end is the one that counts.
     func finish(_ end: Result<Void, any Error>) {
         let (producers, consumer, hasValue) = state.withLock { state in
-            if state.end == nil { state.end = end }
-            return (state.takeProducers(), state.consumer.take(), state.value != nil)
+            let consumer = state.consumer.take()
+            if state.end == nil { state.end = consumer == nil ? end : .success(()) }
+            return (state.takeProducers(), consumer, state.value != nil)
         }
         for producer in producers { producer.resume() }
         // A waiting consumer and a value that waits exclude each other.

@@ -46,9 +46,11 @@ public final class HeraldClient: Sendable {
     }
 
     /// Makes a client, lends it to the body, and ends it.
-    public static func withClient<Result: Sendable>(
+    ///
+    /// The body runs where the caller does, on its actor.
+    public static func withClient<Result>(
         url: String, configuration: ClientConfiguration = ClientConfiguration(),
-        _ body: (HeraldClient) async throws -> Result
+        isolation: isolated (any Actor)? = #isolation, _ body: (HeraldClient) async throws -> Result
     ) async throws -> Result {
         let client = try HeraldClient(url: url, configuration: configuration)
         do {

@@ -39,7 +39,7 @@ struct PollTransport: ReaderTransport {
             let answer: CollectedAnswer
             do {
                 let request = request(from: position, eventsMax, known, isHeld: isHeld && !isTrial)
-                answer = try await caller.collect(request, within: isTrial ? nil : deadline)
+                answer = try await ask(request, within: isTrial ? nil : deadline, isFirst: !isConnected)
             } catch HeraldError.tooLarge where eventsMax > 1 {
                 // Fewer events at a time may fit; a single one that does not never will.
                 eventsMax /= 2
@@ -60,6 +60,18 @@ struct PollTransport: ReaderTransport {
             tag = answer.headers.first(name: "ETag").map { (.after(poll.next), $0) }
             // A full answer means that more may be waiting; a held request needs no pause after any event.
             if !isTrial, poll.events.count < (isHeld ? 1 : eventsMax) { try await pause(since: began) }
+        }
+    }
+
+    /// Sends a request. Whose token the first one shows is not accepted connects again, with another; later ones go on.
+    private func ask(
+        _ request: HTTPClientRequest, within time: Duration?, isFirst: Bool
+    ) async throws -> CollectedAnswer {
+        guard isFirst else { return try await caller.collect(request, within: time) }
+        return try await caller.showingToken { token in
+            let answer = try await caller.collect(request, with: token, within: time)
+            guard answer.status != 401 else { throw HeraldError.problem(Problem(answer)) }
+            return answer
         }
     }
 

@@ -16,12 +16,9 @@ struct StreamRequest: Sendable {
         let request = request(from: await lane.position)
         do {
             return try await SilenceWatch.run(limit: silenceMax) { watch in
-                let (body, token) = try await caller.withToken { token in
-                    try await open(request.showing(token), watch)
-                }
-                guard let body else { return .stop }
-                return try await caller.spoiling(token) {
-                    try await Renewer.run(caller.tokens, from: token, caller.renew(_:_:)) { renewer in
+                try await caller.showingToken { token in
+                    guard let body = try await open(request.showing(token), watch) else { return .stop }
+                    return try await Renewer.run(caller.tokens, from: token, caller.renew(_:_:)) { renewer in
                         try await read(
                             body,
                             StreamMessages(lane: lane, watch: watch, renewer: renewer, silenceMax: silenceMax))

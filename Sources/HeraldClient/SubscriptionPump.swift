@@ -101,11 +101,11 @@ struct SubscriptionPump: Sendable {
         do {
             if let state = opening.telling { try await lane.tell(state) }
             try await Task.sleep(for: opening.delay)
-            // What it takes to get a token is not held against the transport.
+            // What it takes to get a token, and a start, is not held against the transport.
             _ = try await caller.tokens.current()
-            lane.dial()
             let transport = rungs[opening.rung]
             if !transport.namesItsStart { try await pinStart(lane) }
+            lane.dial()
             switch try await transport.run(lane) {
             case .stop: ending = .stopped
             case .reconnect: ending = .failed(lane.failure(.cut("\(caller.base.description) ended the stream")))

@@ -252,8 +252,7 @@ extension TransportLadder {
         case .final:
             actions.append(.finish(failure.error))
         case .token:
-            // Only what had been proven: a token that is refused at the door was replaced there already.
-            if ended.isProven, canRefreshToken, !hasComeBack {
+            if canRefreshToken, !hasComeBack {
                 hasComeBack = true
                 actions.append(openPrimary(ended.rung))
             } else {

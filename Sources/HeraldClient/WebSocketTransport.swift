@@ -19,12 +19,14 @@ struct WebSocketTransport: ReaderTransport {
         let limits = caller.configuration
         do {
             return try await SilenceWatch.run(limit: limits.silenceMax) { watch in
-                watch.setLimit(limits.connectTimeout + limits.requestTimeout)
-                watch.startWaiting()
-                let (channel, token) = try await caller.withToken { token in try await open(head, with: token) }
-                watch.stopWaiting()
-                watch.setLimit(limits.silenceMax)
-                return try await caller.spoiling(token) { try await read(channel, from: token, lane, watch) }
+                try await caller.showingToken { token in
+                    watch.setLimit(limits.connectTimeout + limits.requestTimeout)
+                    watch.startWaiting()
+                    let channel = try await open(head, with: token)
+                    watch.stopWaiting()
+                    watch.setLimit(limits.silenceMax)
+                    return try await read(channel, from: token, lane, watch)
+                }
             }
         } catch {
             throw explain(error)

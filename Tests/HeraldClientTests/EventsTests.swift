@@ -98,10 +98,44 @@ import Testing
         #expect(publication.payload == .json(Array("{\"n\":7}".utf8)))
     }
 
-    @Test func `a subscription without a filter is refused`() async throws {
+    @Test func `a subscription without a filter is refused, once`() async throws {
         try await HeraldClient.withClient(url: "http://127.0.0.1:1") { client in
-            let error = await #expect(throws: HeraldError.self) { for try await _ in client.subscribe() {} }
+            var iterator = client.subscribe().makeAsyncIterator()
+            let error = await #expect(throws: HeraldError.self) { try await iterator.next() }
             #expect(error == .unusable("A subscription needs at least one filter"))
+            let end = try await iterator.next()
+            #expect(end == nil, "an error is the last that a sequence gives")
+        }
+    }
+
+    @MainActor @Test func `an actor may read`() async throws {
+        let reader = ActorReader()
+        try await ScriptedServer.run { _, peer in
+            _ = try await peer.request()
+            try await peer.send(Self.head + eventJSON(1) + "\n" + eventJSON(5) + "\n")
+            try await peer.untilClosed()
+        } _: { server in
+            try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
+                try await reader.read(client.subscribe("a", after: .earliest, transport: .ndjson))
+            }
+            #expect(reader.seen == [1, 5])
+        }
+    }
+
+    /// Reads with an iterator that is its own, and without sending that anywhere.
+    @MainActor private final class ActorReader {
+        private(set) var seen: [UInt64] = []
+        private var iterator: Subscription.Iterator?
+
+        func read(_ subscription: Subscription) async throws {
+            var iterator = subscription.makeAsyncIterator()
+            seen.append(try await iterator.next()?.id.sequence ?? 0)
+            self.iterator = iterator
+            for try await event in subscription {
+                if event.id.sequence == 5 { break }
+            }
+            seen.append(try await iterator.next()?.id.sequence ?? 0)
+            await iterator.close()
         }
     }
 }

@@ -152,7 +152,8 @@ final class ScriptedServer: Sendable {
     private init(port: Int) { self.port = port }
 
     static func run(
-        _ script: @escaping Script, _ body: (ScriptedServer) async throws -> Void
+        _ script: @escaping Script, isolation: isolated (any Actor)? = #isolation,
+        _ body: (ScriptedServer) async throws -> Void
     ) async throws {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)

@@ -157,7 +157,7 @@ private func answered(
 
     @Test(arguments: [
         answered(400, "bad-filter"), answered(403, "forbidden"), .tooLarge(what: "An event", limit: 1),
-        answered(401, "unauthorized"),
+        answered(404, "not-found"),
     ])
     func `what the server itself refuses is refused over every transport`(error: HeraldError) {
         var driven = Driven(canRefreshToken: true)
@@ -297,6 +297,13 @@ private func answered(
         #expect(driven.fail(1, expired) == ["lane 2 on 0"])
         driven.connect(2)
         #expect(driven.fail(2, expired) == ["finish: No."], "it got nowhere in between")
+    }
+
+    @Test func `a token that is refused at the door is replaced, once`() {
+        var driven = Driven(canRefreshToken: true)
+        _ = driven.take(.began)
+        #expect(driven.fail(1, expired) == ["lane 2 on 0"])
+        #expect(driven.fail(2, expired) == ["finish: No."])
     }
 
     @Test func `progress allows for another time`() {
