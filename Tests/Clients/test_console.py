@@ -227,7 +227,8 @@ def test_a_loss_is_told_once_and_the_tail_comes_back(browser, server_factory, to
         page.start_tail(topic)
         server.stop()
         page.wait_for(f"{element('tail-state')}.dataset.state === 'waiting'", "the loss is not shown")
-        page.wait_for(f"/tries again in/.test({element('tail-way')}.textContent)", "it does not say when it tries again")
+        way = f"/tries again in/.test({element('tail-way')}.textContent)"
+        page.wait_for(way, "it does not say when it tries again")
         again = server_factory("--listen", f"127.0.0.1:{server.port}")
         again.publish(topic, "after the restart")
         page.wait_for_rows("after the restart")
