@@ -75,6 +75,11 @@ class Page:
         self.call("Page.navigate", url=url)
         self.wait_for("document.body?.dataset.ready === 'true'", "the console did not begin")
 
+    def reload(self):
+        self.evaluate("document.body.dataset.ready = ''")
+        self.call("Page.reload")
+        self.wait_for("document.body?.dataset.ready === 'true'", "the console did not begin again")
+
     def fill(self, test_id, text):
         """Types into a field as a person does, so that the page sees its own input events."""
         self.evaluate(f"(e => {{ e.focus(); e.select(); }})({element(test_id)})")

@@ -442,9 +442,9 @@ def test_a_server_that_asks_is_given_a_token(browser, guarded, topic, is_kept):
 
         assert mine not in page.evaluate("location.href + document.cookie + JSON.stringify(localStorage)")
         assert page.evaluate("JSON.stringify(sessionStorage)").count(mine) == int(is_kept)
-        page.call("Page.reload")
-        asked = f"document.body?.dataset.ready === 'true' && ({element('access')}.hidden === {str(is_kept).lower()})"
+        page.reload()
         page.go("overview")
+        asked = f"{element('access')}.hidden === {str(is_kept).lower()}"
         page.wait_for(asked, "the token was not kept as it should")
         if is_kept:
             page.wait_for(f"{cell(topic, 'published')} === '2'", "the topics are not shown")
