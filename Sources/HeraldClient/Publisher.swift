@@ -36,10 +36,10 @@ public final class Publisher: Sendable {
 
     /// Publishes an event, together with those that others publish now.
     ///
-    /// Throws what was wrong with this event, `HeraldError.tooMany` where too many wait, or `HeraldError.unanswered`
-    /// where nobody knows if it was published.
+    /// Calls from one actor keep their order. Throws what was wrong with this event, `HeraldError.tooMany` where too
+    /// many wait, or `HeraldError.unanswered` where nobody knows if it was published.
     @discardableResult
-    public func publish(_ event: Publication) async throws -> Receipt {
+    public nonisolated(nonsending) func publish(_ event: Publication) async throws -> Receipt {
         let line = event.line() + [0x0A]
         // The number is known only once the event has been taken; whoever cancels before finds none.
         let number = Mutex<Int?>(nil)
@@ -51,6 +51,9 @@ public final class Publisher: Sendable {
             if let number = number.withLock({ $0 }) { leave(number) }
         }
     }
+
+    /// How many callers wait for a receipt.
+    var waiterCount: Int { state.withLock { $0.waiters.count } }
 
     private func enter(_ line: [UInt8], _ waiter: Waiter, _ note: (Int) -> Void) {
         let failure: (any Error)? = state.withLock { state in

@@ -65,7 +65,7 @@ public struct FallbackPolicy: Sendable, Equatable {
     /// failure counts: another transport would do no better.
     public var failuresMax = 2
 
-    /// How long after a fall the better transports are tried again. Doubles each time that is in vain.
+    /// How long after a fall the better transports are tried again; at least 10 ms. Doubles each time that is in vain.
     public var climbDelay: Duration = .seconds(60)
 
     /// What the time to the next climb is bounded by.

@@ -113,6 +113,8 @@ struct TransportLadder: Sendable {
     /// Whether the subscription has come back with another token, and has got nowhere since.
     private var hasComeBack = false
 
+    /// Never nothing: climbs in vain would follow each other without a pause.
+    private let firstClimbDelay: Duration
     private var climbDelay: Duration
 
     init(_ rungs: [TransportKind], _ configuration: ClientConfiguration, canRefreshToken: Bool) {
@@ -120,7 +122,8 @@ struct TransportLadder: Sendable {
         self.policy = configuration.fallback
         self.canRefreshToken = canRefreshToken
         self.backoff = Backoff(configuration.retry)
-        self.climbDelay = configuration.fallback.climbDelay
+        self.firstClimbDelay = max(configuration.fallback.climbDelay, .milliseconds(10))
+        self.climbDelay = firstClimbDelay
     }
 
     private var isAutomatic: Bool { rungs.count > 1 }
@@ -196,10 +199,10 @@ extension TransportLadder {
     /// A rung that did not last as long as a climb takes makes the next climb come later; another one starts anew.
     private mutating func noteFall(_ now: ContinuousClock.Instant) {
         guard let homeSince else { return }
-        climbDelay = now - homeSince < climbDelay ? doubled(climbDelay) : policy.climbDelay
+        climbDelay = now - homeSince < climbDelay ? doubled(climbDelay) : firstClimbDelay
     }
 
-    private func doubled(_ delay: Duration) -> Duration { min(delay * 2, policy.climbDelayMax) }
+    private func doubled(_ delay: Duration) -> Duration { min(delay * 2, max(policy.climbDelayMax, firstClimbDelay)) }
 
     /// Between half the delay and all of it, so that clients behind one proxy do not climb in step.
     private func scheduledClimb(_ chance: Double) -> [Action] {

@@ -157,7 +157,7 @@ final class ScriptedServer: Sendable {
     ) async throws {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)
-            // Nothing is read before a script does: a connection that no script gets is dropped, and must be empty then.
+            // Nothing is read before a script does: a connection that no script gets is dropped, and must be empty.
             .childChannelOption(.autoRead, value: false)
             .bind(host: "127.0.0.1", port: 0) { channel in channel.eventLoop.makeSucceededFuture(channel) }
         let server = ScriptedServer(port: listener.channel.localAddress!.port!)

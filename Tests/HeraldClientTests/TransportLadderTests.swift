@@ -261,6 +261,18 @@ private func answered(
         #expect(actions.last == .start(.climb, after: .seconds(30)))
     }
 
+    @Test func `climbs in vain do not follow each other without a pause`() {
+        var driven = fallen(to: 1) {
+            $0.fallback.climbDelay = .zero
+            $0.fallback.climbDelayMax = .zero
+        }
+        for lane in 3...5 {
+            _ = driven.take(.elapsed(.climb))
+            _ = driven.fail(lane, cut)
+            #expect(driven.actions.last == .start(.climb, after: .milliseconds(10)))
+        }
+    }
+
     @Test func `when the running connection ends the candidate goes with it`() {
         var driven = fallen(to: 1)
         _ = driven.take(.elapsed(.climb), after: .seconds(60))
