@@ -7,7 +7,7 @@ import { access, address, inWords, isMultiplexed, publish, socketAddress } from 
 const STREAMS = 8;
 const SHOW_MS = 200;
 const SETTLE_MS = 700; // for those streams to open that can
-const CLOSE_AFTER_MS = 30_000; // nothing else of this host gets through meanwhile, in other tabs either
+const CLOSE_AFTER_MS = 60_000; // nothing else of this host gets through meanwhile, in other tabs either
 
 export class Limit {
   #run = null;
