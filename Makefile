@@ -13,7 +13,11 @@ RESULTS := $(ARTIFACTS)/results
 # Flags of `herald serve` for `make run`, of programs for others, and what `make test-clients` hands to pytest.
 ARGS ?=
 PYTEST_ARGS ?=
+# How many runs of pytest go on side by side. Most tests wait more than they work; a file's tests stay together.
+PYTEST_WORKERS ?= 3
 FUZZ_SECONDS ?= 60
+
+PYTEST := $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Undefined behaviour in C traps; the Swift runtime then prints what it was and where. Swift itself has no such
 # sanitizer on Linux. -fsanitize=function is left out: llhttp calls its span callbacks through one cast type.
@@ -62,7 +66,7 @@ test-swift: setup-build ## Runs the Swift tests
 
 test-clients: build setup-test ## Runs clients we did not write against the release binary; pytest's flags in PYTEST_ARGS
 	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/clients.xml
-	$(PYTHON) -m pytest Tests/Clients --junitxml=$(RESULTS)/clients.xml $(PYTEST_ARGS)
+	$(PYTEST) Tests/Clients --junitxml=$(RESULTS)/clients.xml $(PYTEST_ARGS)
 
 tidy: setup-build ## Checks form: Swift, C, shell and Python sources, and the rules in TidyTests
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
@@ -81,14 +85,14 @@ check-address: setup-test ## Tests under the address and undefined-behaviour san
 	$(ADDRESS_OPTIONS) swift test $(ADDRESS) --disable-xctest
 	swift build $(ADDRESS) --product herald
 	$(ADDRESS_OPTIONS) HERALD_BINARY=.build-asan/debug/herald HERALD_TEST_PATIENCE=4 \
-		$(PYTHON) -m pytest Tests/Clients --junitxml=$(RESULTS)/clients-address.xml $(PYTEST_ARGS)
+		$(PYTEST) Tests/Clients --junitxml=$(RESULTS)/clients-address.xml $(PYTEST_ARGS)
 
 check-thread: setup-test ## Tests under the thread sanitizer
 	@mkdir -p $(RESULTS)
 	$(THREAD_OPTIONS) swift test $(THREAD) --disable-xctest
 	swift build $(THREAD) --product herald
 	$(THREAD_OPTIONS) HERALD_BINARY=.build-tsan/debug/herald HERALD_TEST_PATIENCE=6 \
-		$(PYTHON) -m pytest Tests/Clients --junitxml=$(RESULTS)/clients-thread.xml $(PYTEST_ARGS)
+		$(PYTEST) Tests/Clients --junitxml=$(RESULTS)/clients-thread.xml $(PYTEST_ARGS)
 
 fuzz: setup-build ## Fuzzes each parser for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)

@@ -28,8 +28,16 @@ READY = re.compile(rf"^herald: listening on http://{ADDRESS}(?: and https://{ADD
 # What a sanitizer, the C library or the Swift runtime writes when the program did something it must not.
 REPORT = re.compile(
     r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Fatal error|"
-    r"Program crashed|Assertion .* failed|hr_check|double free|corrupted size"
+    r"Program crashed|Assertion .* failed|invariant broken|double free|corrupted size"
 )
+# The signals by which a program ends itself.
+CRASHES = {
+    -number
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+}
+# Swift's runtime then writes where it was. The sanitizers' builds have reports of their own.
+WITH_BACKTRACE = {"SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no,warnings=suppressed"}
+BACKTRACE = {} if "HERALD_BINARY" in os.environ else WITH_BACKTRACE
 
 
 def herald_environment(extra=None):
@@ -39,7 +47,7 @@ def herald_environment(extra=None):
         for key, value in os.environ.items()
         if not key.startswith("HERALD_") and not key.lower().endswith("_proxy")
     }
-    return {**kept, **(extra or {})}
+    return {**BACKTRACE, **kept, **(extra or {})}
 
 
 class SecureSide:
@@ -146,6 +154,7 @@ class Server:
     def wait(self, patience=PATIENCE):
         code = self.process.wait(patience)
         self.stopped = True
+        assert code not in CRASHES, f"herald ended itself by signal {-code}:\n{self.log()[-8000:]}"
         return code
 
     def stop(self):

@@ -236,8 +236,9 @@ def test_a_message_may_be_compressed_and_in_fragments(socket):
     assert socket.read_frame() == (TEXT, b"plain")
 
 
-@pytest.mark.parametrize("message", [b"", b"x", os.urandom(100), os.urandom(200_000)])
-def test_an_echo_is_compressed_as_its_message_was(socket, message):
+@pytest.mark.parametrize("length", [0, 1, 100, 200_000])
+def test_an_echo_is_compressed_as_its_message_was(socket, length):
+    message = os.urandom(length)
     socket.send(frame(BINARY, deflate(message), reserved=RSV1) + frame(BINARY, message))
     first, payload = socket.read_raw_frame()
     assert (first, inflate(payload)) == (0xC2, message)
