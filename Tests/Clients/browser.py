@@ -182,8 +182,10 @@ def new_page(port, kind=Page):
         target = json.load(answer)
     # A socket of our own: the client library then looks for no proxy either.
     plain = socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS)
-    # A screenshot is one message, larger than the library's default bound.
-    with connect(target["webSocketDebuggerUrl"], sock=plain, max_size=None) as devtools:
+    # A screenshot is one message, larger than the library's default bound. What the page tells of itself piles up while
+    # a test does something else, and must not keep the library from its own work meanwhile.
+    address = target["webSocketDebuggerUrl"]
+    with connect(address, sock=plain, max_size=None, max_queue=None, ping_interval=None) as devtools:
         page = kind(devtools)
         yield page
         page.call("Page.close")
