@@ -18,11 +18,12 @@ def browser():
         yield port
 
 
-@pytest.fixture
-def server(server_factory):
-    return server_factory(
-        "--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--max-filters-per-connection", FILTERS + 10
-    )
+@pytest.fixture(scope="module")
+def server(servers):
+    flags = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--max-filters-per-connection", FILTERS + 10)
+    started = servers.start("client-js-abuse", *flags)
+    yield started
+    servers.stop(started)
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def proxy(server):
 
 
 @pytest.fixture
-def page(browser, proxy):
+def page(browser, server, proxy):
+    eventually(lambda: server.metric("herald_readers") == 0, "those of the last test have gone")
     with new_page(browser, ClientPage) as page:
         page.open(proxy.url)
         yield page
@@ -165,6 +167,20 @@ def test_a_signal_ends_a_subscription(page, server, proxy, press, topic):
     until_nothing_is_open(server, proxy)
     assert page.evaluate("got.length") == 1 and page.evaluate("herald.state.name") == "idle"
     assert page.uncaught() == []
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_one_that_begins_behind_another_of_the_same_filter_gets_what_lies_between(page, press, topic, transport):
+    """The stream has all its filters, and is ahead of it."""
+    start = press.start()
+    client = page.opened("client", transports=[transport], share=False)
+    client.subscribe(topic, key="ahead", after=start).until_live(key="ahead")
+    ids = [press.publish(topic) for _ in range(5)]
+    client.until_has(ids[-1], key="ahead")
+    client.subscribe(topic, key="behind", after=ids[1]).until_live(key="behind")
+    client.until_has(press.publish(topic), key="behind")
+    client.demand_whole(press.ledger, ids[1], key="behind")
+    client.demand_whole(press.ledger, start, key="ahead")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -19,6 +19,8 @@ BLOCKED = {
         "longpoll": {"way": "hold"},
     },
 }
+# Where nothing is said, it is by this time that a client goes on.
+IMPATIENT = {"refused": {}, "firewall-page": {}, "bad-gateway": {}, "buffered": {"probeTimeout": 800}}
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +75,13 @@ def test_a_client_falls_back_in_order_and_gets_all(page, proxy, press, topic, wa
     start = press.start()
     topics = [f"{topic}/a", f"{topic}/b/c"]
     press.publish(*topics * 3)
-    client = page.opened("client").subscribe(f"{topic}/**", after=start)
-    stream = press.run(topics, 150, 100)
+    client = page.opened("client", **IMPATIENT[way]).subscribe(f"{topic}/**", after=start)
+    stream = press.run(topics, 80, 100)
     client.until_live(TRANSPORTS[count])
     client.until_has(stream.finish())
     client.until_has(press.publish(*topics))
     verdict = client.demand_whole(press.ledger, start)
-    assert verdict.received == 158
+    assert verdict.received == 88
     assert tried(client) == list(TRANSPORTS[: count + 1])
     expected = [each for each in TRANSPORTS[: count + 1] if each != "shortpoll"]
     assert kinds_asked(proxy) == expected
@@ -100,7 +102,7 @@ def test_where_answers_come_only_whole_long_polls_do(page, proxy, press, topic):
     """All that a proxy lets through is what has ended."""
     proxy.block(way="buffer")
     start = press.start()
-    client = page.opened("client").subscribe(topic, after=start).until_live("longpoll")
+    client = page.opened("client", probeTimeout=800).subscribe(topic, after=start).until_live("longpoll")
     stream = press.run([topic], 200, 100)
     client.until_has(stream.finish())
     client.demand_whole(press.ledger, start)
@@ -116,10 +118,10 @@ def test_a_stream_that_comes_to_a_halt_is_left_for_the_next(page, proxy, press, 
         proxy.block(each)
     proxy.block(transport, way="hold", bytes=900)
     start = press.start()
-    client = page.opened("client", silenceMax=1000).subscribe(topic, after=start)
-    stream = press.run([topic], 300, 60)
+    client = page.opened("client", silenceMax=800).subscribe(topic, after=start)
+    stream = press.run([topic], 100_000, 60)
     client.until_live(after, patience=60)
-    client.until_has(stream.finish())
+    client.until_has(stream.finish(now=True))
     client.demand_whole(press.ledger, start)
     page.show(f"fallback halt {transport}", proxy.counts()["requests"])
 
@@ -128,8 +130,7 @@ def test_where_each_request_is_cut_after_a_time_nothing_is_lost(page, proxy, pre
     proxy.block(way="limit", seconds=0.7)
     start = press.start()
     client = page.opened("client").subscribe(f"{topic}/*", after=start)
-    stream = press.run([f"{topic}/a", f"{topic}/b"], 1000, 200)
-    last = stream.finish()
+    last = press.run([f"{topic}/a", f"{topic}/b"], 700, 200).finish()
     client.until_has(last)
     client.demand_whole(press.ledger, start)
     page.show("fallback limit", proxy.counts()["requests"])
@@ -141,7 +142,7 @@ def test_it_climbs_back_when_it_may(page, proxy, press, topic, way):
         proxy.block(transport, **BLOCKED[way][transport])
     start = press.start()
     topics = [f"{topic}/a", f"{topic}/b"]
-    client = page.opened("client", climbAfter=300, probeTimeout=700).subscribe(f"{topic}/*", after=start)
+    client = page.opened("client", climbAfter=200, **IMPATIENT[way]).subscribe(f"{topic}/*", after=start)
     stream = press.run(topics, 100_000, 200)
     client.until_live("shortpoll", patience=60)
     proxy.let_pass()
@@ -164,14 +165,30 @@ def test_a_climb_that_fails_costs_nothing(page, proxy, press, server, topic):
     client = page.opened("client", climbAfter=100, probeTimeout=300).subscribe(topic, after=start)
     client.until_live("longpoll")
     before = proxy.counts()["requests"]
-    stream = press.run([topic], 600, 150)
-    client.until_has(stream.finish())
-    client.until(lambda: proxy.counts()["requests"]["websocket"] > before["websocket"], "another try")
+    stream = press.run([topic], 100_000, 150)
+    client.until(lambda: proxy.counts()["requests"]["websocket"] > before["websocket"] + 1, "it is tried again")
+    client.until_has(stream.finish(now=True))
     client.demand_whole(press.ledger, start)
     assert client.state["transport"] == "longpoll"
     # Tries that came to nothing were ended.
     client.until(lambda: proxy.counts()["open"]["websocket"] <= 1, "no connection is left over")
     page.show("climb in vain", proxy.counts()["requests"])
+
+
+def test_it_does_not_climb_to_polls_that_are_never_answered_when_they_are_held(page, proxy, press, topic):
+    """Those that are not held come through, so that a long-poll's first says nothing of the others."""
+    proxy.block("websocket", "sse")
+    proxy.block("longpoll", way="hold")
+    start = press.start()
+    client = page.opened("client", climbAfter=100, probeTimeout=500).subscribe(topic, after=start)
+    stream = press.run([topic], 100_000, 100)
+    client.until_live("shortpoll", patience=60)
+    seen, tried = len(client.states), proxy.counts()["requests"]["longpoll"]
+    client.until(lambda: proxy.counts()["requests"]["longpoll"] >= tried + 2, "long-polls are tried again")
+    client.until_has(stream.finish(now=True))
+    client.demand_whole(press.ledger, start)
+    page.show("climb to held polls", proxy.counts()["requests"])
+    assert [state["name"] for state in client.states[seen:]].count("waiting") == 0, client.states[seen:]
 
 
 @pytest.mark.parametrize("way", ["refuse", "wall", "hold"])

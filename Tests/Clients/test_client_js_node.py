@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from blocking_proxy import BlockingProxy
 from client_pages import HEARTBEAT, TRANSPORTS, NodePlace, Press, node, text_of
 from helpers import PATIENCE, eventually
 
@@ -73,6 +74,20 @@ def test_with_a_websocket_it_is_used_and_without_one_the_next_is(module, server,
     assert run(module, f"try {{ new Herald('http://127.0.0.1:9', {only}) }} catch (e) {{ console.log(e.name) }}") == (
         "TypeError\n"
     )
+
+
+@pytest.mark.parametrize("way", ["refuse", "wall", "gateway"])
+def test_a_websocket_that_is_refused_is_not_waited_for(place, server, topic, way):
+    """The time that it may take to be heard of is hours."""
+    press = Press(server)
+    start = press.start()
+    with BlockingProxy(server) as proxy:
+        proxy.block("websocket", way=way)
+        client = place.opened("refused", proxy.url, share=False, probeTimeout=10_000_000)
+        client.subscribe(topic, after=start).until_live("sse")
+        client.until_has(press.publish(topic))
+        client.demand_whole(press.ledger, start)
+        client.close()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

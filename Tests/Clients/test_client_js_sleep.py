@@ -14,7 +14,7 @@ from helpers import eventually
 
 SLEEPY = {"silenceMax": 900, "probeTimeout": 700}
 # What sleeps is left alone for longer than SLEEPY's times. Nothing is decided by it.
-SLEEP_SECONDS = 2.5
+SLEEP_SECONDS = 2
 NEVER = {"first": 10_000_000, "max": 10_000_000}
 
 
@@ -167,7 +167,7 @@ def test_when_it_is_looked_at_again_it_looks_whether_all_is_well(page, proxy, se
 
 def test_many_short_sleeps_lose_nothing(page, proxy, server, topic):
     sleepers = Sleepers(page, server, topic)
-    stream = sleepers.press.run(sleepers.topics, 1500, 250)
+    stream = sleepers.press.run(sleepers.topics, 900, 250)
     while stream.is_alive():
         proxy.stop()
         time.sleep(0.7)

@@ -21,9 +21,18 @@ def browser():
         yield port
 
 
+@pytest.fixture(scope="module")
+def started(servers):
+    started = servers.start("client-js-tabs", "--heartbeat", HEARTBEAT, "--retain-events", 20_000)
+    yield started
+    servers.stop(started)
+
+
 @pytest.fixture
-def server(server_factory):
-    return server_factory("--heartbeat", HEARTBEAT, "--retain-events", 20_000)
+def server(started):
+    """The server, without readers of the last test."""
+    eventually(lambda: started.metric("herald_readers") == 0, "those of the last test have gone")
+    return started
 
 
 @pytest.fixture
