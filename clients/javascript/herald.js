@@ -800,10 +800,10 @@ class Link {
   #isSifting = false;
   #isClosed = false;
 
-  constructor(caller, tell, transports) {
+  constructor(caller, tell) {
     this.#caller = caller;
     this.#tell = tell;
-    this.#ladder = new Ladder(transports);
+    this.#ladder = new Ladder(caller.options.transports);
     this.#backoff = new Backoff(caller.options.backoff);
     this.state = { name: "idle", transport: null, retryAt: null, error: null };
   }
@@ -1433,54 +1433,72 @@ function report(thrown) {
 
 /** A subscription to all topics that match its filters. Every event comes once, in order. */
 export class Subscription extends EventTarget {
-  #herald;
-  #handler;
-  #cursor;
-  #hasJoined = false;
-  #isLive = false;
-  #isClosed = false;
-  #isCatchingUp = false;
-  #ending = new AbortController();
+  #reader;
 
   /** Made by `Herald.subscribe`. */
-  constructor(herald, key, filters, handler, cursor) {
+  constructor(reader) {
     super();
-    this.#herald = herald;
-    this.key = key;
-    this.filters = Object.freeze(filters);
-    this.#handler = handler;
-    this.#cursor = cursor;
+    this.#reader = reader;
+  }
+
+  get filters() {
+    return this.#reader.filters;
   }
 
   get cursor() {
-    return this.#cursor;
+    return this.#reader.cursor;
   }
 
   get isLive() {
-    return this.#isLive;
+    return this.#reader.isLive;
   }
 
   get isClosed() {
-    return this.#isClosed;
+    return this.#reader.isClosed;
   }
 
   close() {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#isLive = false;
+    this.#reader.close();
+  }
+}
+
+/** What is behind a subscription: where it stands, and what it hands on. */
+class Reader {
+  #owner;
+  #handler;
+  #hasJoined = false;
+  #ending = new AbortController();
+
+  /** `owner` is told: `onClosed(reader)`, `onCatchingUp`, `onCaughtUp`, and `onRefused(reader, error)` by its polls. */
+  constructor(key, filters, handler, cursor, owner) {
+    this.key = key;
+    this.filters = Object.freeze(filters);
+    this.cursor = cursor;
+    this.isLive = false;
+    this.isClosed = false;
+    this.catchingUp = null; // how it does, while it reads up to the present by itself: what can be a state
+    this.subscription = new Subscription(this);
+    this.#handler = handler;
+    this.#owner = owner;
+  }
+
+  close() {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.isLive = false;
     this.#ending.abort(new Fault("ended", new HeraldError("closed")));
-    this.#herald.left(this);
+    this.#owner.onClosed(this);
   }
 
   /** What the leader is to know of it; null while it is not to have any of the stream. */
   get wish() {
-    if (this.#isClosed || this.#isCatchingUp) return null;
-    return { key: this.key, filters: this.filters, cursor: this.#cursor };
+    if (this.isClosed || this.catchingUp) return null;
+    return { key: this.key, filters: this.filters, cursor: this.cursor };
   }
 
   /** What came from the link, if it is for all. */
   take(message, isLinkLive) {
-    if (this.#isClosed || !this.#hasJoined) return;
+    if (this.isClosed || !this.#hasJoined) return;
     switch (message.kind) {
       case "events": for (const event of message.events) this.#event(event); break;
       case "moved": this.#moved(message.cursor); break;
@@ -1497,34 +1515,34 @@ export class Subscription extends EventTarget {
   }
 
   joined(cursor, isLinkLive) {
-    if (this.#isClosed || this.#isCatchingUp) return;
+    if (this.isClosed || this.catchingUp) return;
     this.#hasJoined = true;
-    if (!isCursor(this.#cursor)) this.#cursor = cursor;
+    if (!isCursor(this.cursor)) this.cursor = cursor;
     this.#setLive(isLinkLive);
   }
 
   refused(error) {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     this.close();
     this.#dispatch("refused", error);
   }
 
   /** Reads up to the newest event by polls of its own, and then joins. */
   async catchUp(caller) {
-    if (this.#isClosed || this.#isCatchingUp) return;
+    if (this.isClosed || this.catchingUp) return;
     this.unseat();
-    this.#isCatchingUp = true;
+    this.#says({ name: "connecting" });
     const backoff = new Backoff(caller.options.backoff);
     let renewals = 0;
-    for (let isBehind = true; isBehind && !this.#isClosed;) {
+    for (let isBehind = true; isBehind && !this.isClosed;) {
       const patience = new Patience(this.#ending.signal);
       patience.allow(2 * caller.options.probeTimeout, () => silent("later"));
       let wait = 0;
       try {
-        const answer = await caller.poll(this.filters, { after: this.#cursor }, patience.signal);
+        const answer = await caller.poll(this.filters, { after: this.cursor }, patience.signal);
         backoff.reset();
         renewals = 0;
-        if (!this.#isClosed && answer.gap) this.#gap(answer.gap, answer.resume === "reset");
+        if (!this.isClosed && answer.gap) this.#gap(answer.gap, answer.resume === "reset");
         for (const event of answer.events) this.#event(event);
         this.#moved(answer.next);
         isBehind = answer.isFull;
@@ -1534,17 +1552,25 @@ export class Subscription extends EventTarget {
           if (fault.kind === "token") renewals += 1;
           wait = await this.#mend(fault, caller, backoff, renewals);
         } catch {
-          this.#isCatchingUp = false;
-          return this.#herald.refusedAlone(this, fault.error);
+          this.catchingUp = null;
+          return this.#owner.onRefused(this, fault.error);
         }
+        if (wait) this.#says({ name: "waiting", retryAt: Date.now() + wait, error: fault.error });
       } finally {
         patience.end();
       }
-      if (wait) await pause(wait, this.#ending.signal);
+      if (!wait) continue;
+      await pause(wait, this.#ending.signal);
+      this.#says({ name: "connecting" });
     }
-    this.#isCatchingUp = false;
-    if (!this.#isClosed) this.#herald.caughtUp(this);
+    this.catchingUp = null;
+    if (!this.isClosed) this.#owner.onCaughtUp(this);
     return undefined;
+  }
+
+  #says(state) {
+    this.catchingUp = state;
+    if (!this.isClosed) this.#owner.onCatchingUp(this);
   }
 
   /** How long to wait before another try. Throws if there is none. */
@@ -1560,49 +1586,54 @@ export class Subscription extends EventTarget {
   }
 
   #event(event) {
-    if (this.#isClosed || !isAhead(event.id, this.#cursor)) return;
-    this.#cursor = event.id;
+    if (this.isClosed || !isAhead(event.id, this.cursor)) return;
+    this.cursor = event.id;
     if (!this.filters.some((filter) => matches(filter, event.topic))) return;
     try {
-      this.#handler(event, this);
+      this.#handler(event, this.subscription);
     } catch (thrown) {
       report(thrown);
     }
   }
 
   #moved(cursor) {
-    if (!this.#isClosed && isAhead(cursor, this.#cursor)) this.#cursor = cursor;
+    if (!this.isClosed && isAhead(cursor, this.cursor)) this.cursor = cursor;
   }
 
   /** Tells of a gap once, and only if it concerns it: the stream has the filters of others too, and may begin before its place. */
   #gap(gap, isReset) {
-    if (isReset ? isSameEpoch(gap.to, this.#cursor) : !isAhead(gap.to, this.#cursor)) return;
+    if (isReset ? isSameEpoch(gap.to, this.cursor) : !isAhead(gap.to, this.cursor)) return;
     if (gap.topic !== "**" && !this.filters.includes(gap.topic)) return;
     this.#dispatch(isReset ? "reset" : "gap", gap);
   }
 
   #setLive(isLive) {
-    if (this.#isLive === isLive) return;
-    this.#isLive = isLive;
+    if (this.isLive === isLive) return;
+    this.isLive = isLive;
     if (isLive) this.#dispatch("live", null);
   }
 
   #dispatch(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+    this.subscription.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 
 /** A client of one server. One serves a whole page: its subscriptions share one connection. */
 export class Herald extends EventTarget {
   #caller;
-  #transports;
   #shareName = null;
   #shared = null; // the seat among tabs
   #own = null; // the seat of subscriptions that the tab that leads may not have
-  #subscriptions = new Map(); // by key: { subscription, seat }
+  #readers = new Map(); // by key: { reader, seat }
   #states = new Map(); // by seat
   #state = { name: "idle", transport: null, role: "alone", retryAt: null, error: null };
   #count = 0;
+  #owner = { // of readers
+    onClosed: ({ key }) => this.#left(key),
+    onCatchingUp: ({ key }) => this.#showState(this.#readers.get(key)?.seat),
+    onCaughtUp: (reader) => this.#join(reader, this.#readers.get(reader.key)?.seat, true),
+    onRefused: (reader, error) => this.#refusedAlone(reader, error),
+  };
   #ticks = null;
   #lastTick = Date.now();
   #isClosed = false;
@@ -1622,8 +1653,8 @@ export class Herald extends EventTarget {
     const given = { ...DEFAULTS, ...withoutUndefined(options) };
     checkOptions(given);
     const hasWebSocket = given.WebSocket !== null && typeof (given.WebSocket ?? globalThis.WebSocket) === "function";
-    this.#transports = given.transports.filter((transport) => transport !== "websocket" || hasWebSocket);
-    if (!this.#transports.length) throw new TypeError("there is no WebSocket here, and no other transport is allowed");
+    given.transports = given.transports.filter((transport) => transport !== "websocket" || hasWebSocket);
+    if (!given.transports.length) throw new TypeError("there is no WebSocket here, and no other transport is allowed");
     this.#caller = new Caller(base, given);
     if (given.share && Seat.canShare) this.#shareName = `herald ${base.href} ${given.share}`;
   }
@@ -1645,12 +1676,12 @@ export class Herald extends EventTarget {
     if (typeof handler !== "function") throw new TypeError("a subscription needs a function that takes its events");
     if (after !== "latest" && after !== "earliest" && !isCursor(after)) throw new TypeError(`${after} is no cursor`);
     const seat = this.#seat();
-    const subscription = new Subscription(this, `${seat.tab} ${(this.#count += 1)}`, list, handler, after);
-    this.#subscriptions.set(subscription.key, { subscription, seat });
-    if (signal?.aborted) subscription.close();
-    else signal?.addEventListener("abort", () => subscription.close(), { once: true });
-    this.#join(subscription, seat);
-    return subscription;
+    const reader = new Reader(`${seat.tab} ${(this.#count += 1)}`, list, handler, after, this.#owner);
+    this.#readers.set(reader.key, { reader, seat });
+    if (signal?.aborted) reader.close();
+    else signal?.addEventListener("abort", () => reader.close(), { once: true });
+    this.#join(reader, seat);
+    return reader.subscription;
   }
 
   async publish(topic, data, { type, contentType, idempotencyKey = randomText(), retries = 3, signal } = {}) {
@@ -1693,31 +1724,12 @@ export class Herald extends EventTarget {
   close() {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const { subscription } of [...this.#subscriptions.values()]) subscription.close();
+    for (const { reader } of [...this.#readers.values()]) reader.close();
     this.#shared?.close();
     this.#own?.close();
     for (const [name, listener] of this.#listeners) removeGlobalListener(name, listener);
     clearInterval(this.#ticks);
     this.#setState({ name: "closed", transport: null, role: this.#state.role, retryAt: null, error: null });
-  }
-
-  // What subscriptions ask for.
-
-  /** It is closed. */
-  left(subscription) {
-    const entry = this.#subscriptions.get(subscription.key);
-    this.#subscriptions.delete(subscription.key);
-    if (entry && !this.#isClosed) entry.seat.post({ kind: "leave", key: subscription.key });
-  }
-
-  caughtUp(subscription) {
-    const entry = this.#subscriptions.get(subscription.key);
-    if (entry) this.#join(subscription, entry.seat, true);
-  }
-
-  /** Its own polls were refused, by the token of this tab. */
-  refusedAlone(subscription, error) {
-    subscription.refused(error);
   }
 
   // Seats.
@@ -1737,60 +1749,82 @@ export class Herald extends EventTarget {
   #makeSeat(name) {
     const seat = new Seat(
       name,
-      (tell) => new Link(this.#caller, tell, this.#transports),
+      (tell) => new Link(this.#caller, tell),
       (message) => this.#receive(seat, message),
-      () => this.#of(seat).map((subscription) => subscription.wish).filter(Boolean),
+      () => this.#of(seat).map((reader) => reader.wish).filter(Boolean),
       this.#caller.options);
     return seat;
   }
 
   #of(seat) {
-    return [...this.#subscriptions.values()].filter((entry) => entry.seat === seat).map((entry) => entry.subscription);
+    return [...this.#readers.values()].filter((entry) => entry.seat === seat).map((entry) => entry.reader);
   }
 
-  #join(subscription, seat, isNear = false) {
-    const wish = subscription.wish;
+  #join(reader, seat, isNear = false) {
+    const wish = reader.wish;
     if (wish) seat.post({ kind: "join", ...wish, isNear });
+  }
+
+  #left(key) {
+    const entry = this.#readers.get(key);
+    this.#readers.delete(key);
+    if (!entry || this.#isClosed) return;
+    entry.seat.post({ kind: "leave", key });
+    this.#showState(entry.seat);
   }
 
   #receive(seat, message) {
     const isLive = () => this.#states.get(seat)?.name === "live";
-    const of = this.#subscriptions.get(message.key);
+    const of = this.#readers.get(message.key);
     switch (message.kind) {
       case "lead":
-        for (const subscription of this.#of(seat)) {
-          subscription.unseat();
-          this.#join(subscription, seat);
+        for (const reader of this.#of(seat)) {
+          reader.unseat();
+          this.#join(reader, seat);
         }
         this.#showState(seat);
         break;
-      case "joined": if (of?.seat === seat) of.subscription.joined(message.cursor, isLive()); break;
-      case "catchup": if (of?.seat === seat) of.subscription.catchUp(this.#caller); break;
+      case "joined": if (of?.seat === seat) of.reader.joined(message.cursor, isLive()); break;
+      case "catchup": if (of?.seat === seat) of.reader.catchUp(this.#caller); break;
       case "refused": if (of?.seat === seat) this.#refused(of, message); break;
       case "state":
         this.#states.set(seat, message.state);
-        for (const subscription of this.#of(seat)) subscription.take(message, isLive());
+        for (const reader of this.#of(seat)) reader.take(message, isLive());
         this.#showState(seat);
         break;
-      default: for (const subscription of this.#of(seat)) subscription.take(message, isLive()); break;
+      default: for (const reader of this.#of(seat)) reader.take(message, isLive()); break;
     }
   }
 
   /** Refused by the token of the tab that leads. If that is another, this tab asks for itself. */
   #refused(entry, { message, problem, status }) {
-    const { subscription, seat } = entry;
-    if (seat.role !== "follower") return subscription.refused(new HeraldError(message, { problem, status }));
-    subscription.unseat();
+    const { reader, seat } = entry;
+    if (seat.role !== "follower") return reader.refused(new HeraldError(message, { problem, status }));
+    reader.unseat();
     entry.seat = this.#ownSeat();
-    return this.#join(subscription, entry.seat);
+    return this.#join(reader, entry.seat);
+  }
+
+  /** Its own polls were refused, by the token of this tab. */
+  #refusedAlone(reader, error) {
+    const seat = this.#readers.get(reader.key)?.seat;
+    reader.refused(error);
+    if (this.#state.name !== "idle") return;
+    this.#states.set(seat, { name: "refused", error });
+    this.#showState(seat);
   }
 
   #showState(seat) {
     // Where there are two seats, the one among the tabs is the one to show.
     if (this.#isClosed || (this.#shared && seat !== this.#shared)) return;
-    const { name = "connecting", transport = null, retryAt = null, error = null } = this.#states.get(seat) ?? {};
-    const shown = error && (error instanceof HeraldError ? error : new HeraldError(error.message, error));
-    this.#setState({ name, transport, role: seat?.role ?? "alone", retryAt, error: shown });
+    const ofLink = this.#states.get(seat) ?? { name: "idle" };
+    // A link without members is at rest, but those who are not to be members yet may be at work.
+    const isAtRest = ofLink.name === "idle" || ofLink.name === "refused";
+    const atWork = isAtRest ? this.#of(seat).map((reader) => reader.catchingUp ?? { name: "connecting" }) : [];
+    const shown = atWork.find(({ name }) => name === "waiting") ?? atWork[0] ?? ofLink;
+    const { name, transport = null, retryAt = null, error = null } = shown;
+    const asError = error && (error instanceof HeraldError ? error : new HeraldError(error.message, error));
+    this.#setState({ name, transport, role: seat?.role ?? "alone", retryAt, error: asError });
   }
 
   #setState(state) {
