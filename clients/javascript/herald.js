@@ -227,20 +227,20 @@ class Credentials {
 
   /** Asks the page, once however many wait for it. What it throws is a fault that passes. */
   async #ask() {
-    this.#asking ??= (async () => {
-      try {
-        const value = (await this.#source()) ?? null;
-        if (value !== null && (typeof value !== "string" || !value)) throw new TypeError("token() gave no text");
-        this.#value = value;
-        this.#isSpent = false;
-      } catch (thrown) {
-        const error = new HeraldError(`no token: ${thrown?.message ?? thrown}`, { cause: thrown });
-        throw new Fault("later", error);
-      } finally {
-        this.#asking = null;
-      }
-    })();
+    this.#asking ??= this.#askOnce().finally(() => { this.#asking = null; });
     await this.#asking;
+  }
+
+  async #askOnce() {
+    try {
+      const value = (await this.#source()) ?? null;
+      if (value !== null && (typeof value !== "string" || !value)) throw new TypeError("token() gave no text");
+      this.#value = value;
+      this.#isSpent = false;
+    } catch (thrown) {
+      const error = new HeraldError(`no token: ${thrown?.message ?? thrown}`, { cause: thrown });
+      throw new Fault("later", error);
+    }
   }
 }
 
