@@ -1872,7 +1872,10 @@ function checkOptions(options) {
   for (const name of ["probeTimeout", "silenceMax", "climbAfter", "longPollWait", "shortPollInterval"]) {
     if (!(options[name] > 0)) throw new TypeError(`${name} is to be a number of milliseconds above 0, and is ${options[name]}`);
   }
-  const { transports, token } = options;
+  const { transports, token, backoff = {} } = options;
+  for (const [name, value] of Object.entries({ ...BACKOFF, ...withoutUndefined(backoff) })) {
+    if (!(value > 0)) throw new TypeError(`backoff.${name} is to be a number of milliseconds above 0, and is ${value}`);
+  }
   if (!Array.isArray(transports) || !transports.length) throw new TypeError("transports is to be a list");
   for (const transport of transports) {
     if (!DEFAULTS.transports.includes(transport)) throw new TypeError(`there is no transport ${transport}`);
