@@ -281,6 +281,11 @@ class Caller {
     throw await faultOfAnswer(response);
   }
 
+  /** Asks for as little of these filters as can be. Throws a fault if the server does not say yes. */
+  async probe(filters, signal) {
+    await this.poll(filters, { after: "latest", max: 1 }, signal);
+  }
+
   /** One poll. Gives null for 304. */
   async poll(filters, { after, wait, tag, max = BATCH_MAX }, signal) {
     const headers = { Accept: "application/json", ...(tag ? { "If-None-Match": tag } : {}) };
@@ -539,11 +544,15 @@ async function readWebSocket(stream, caller) {
   if (stream.signal.aborted) throw stream.signal.reason;
   const socket = new Socket(url.href, "herald.v1");
   stream.socket = socket;
+  let hasOpened = false;
   try {
     await new Promise((_, reject) => {
       const opening = { op: "subscribe", ref: "open", topics: stream.filters };
       if (stream.start !== "latest") opening.after = stream.start;
-      socket.onopen = () => socket.send(JSON.stringify(opening));
+      socket.onopen = () => {
+        hasOpened = true;
+        socket.send(JSON.stringify(opening));
+      };
       socket.onmessage = ({ data }) => {
         stream.heard();
         try {
@@ -553,13 +562,32 @@ async function readWebSocket(stream, caller) {
         }
       };
       socket.onclose = ({ code, reason }) => reject(faultOfClose(code, reason));
+      // Not every WebSocket that was refused is closed as well, as Node's is not.
+      socket.onerror = () => hasOpened || reject(faultOfClose(1006, ""));
       stream.signal.addEventListener("abort", () => reject(stream.signal.reason));
       if (stream.signal.aborted) reject(stream.signal.reason);
     });
+  } catch (thrown) {
+    if (!hasOpened && !stream.signal.aborted) await refusedAsPoll(stream, caller);
+    throw thrown;
   } finally {
     socket.onopen = socket.onmessage = socket.onclose = null;
     // Not waited for: on a line that is dead the goodbye would be long.
     socket.close(1000);
+  }
+}
+
+/**
+ * Throws what the server says to the same filters where it can be read, for of a handshake that was refused a page is told
+ * nothing. Where there is another transport, that is what tells.
+ */
+async function refusedAsPoll(stream, caller) {
+  if (caller.options.transports.length > 1) return;
+  stream.allow(caller.options.probeTimeout);
+  try {
+    await caller.probe(stream.filters, stream.signal);
+  } catch (thrown) {
+    if (faultOf(thrown).kind !== "blocked") throw thrown;
   }
 }
 
@@ -1101,7 +1129,7 @@ class Link {
     const patience = new Patience(null);
     patience.allow(this.#caller.options.probeTimeout, () => silent("later"));
     try {
-      await this.#caller.poll(filters, { after: "latest", max: 1 }, patience.signal);
+      await this.#caller.probe(filters, patience.signal);
       return null;
     } catch (thrown) {
       const fault = faultOf(thrown, patience.signal);
