@@ -41,7 +41,7 @@ const SETTLED_MS = 5_000; // a stream that lived less than this has not shown th
 const STRIKES_MAX = 3; // so many such streams in a row, and the next transport is tried
 const CLIMB_DOUBLINGS = 4;
 const BEATS_MAX = 3; // heartbeats that may fail to come
-const UNHELD_MS = 1_000; // a poll that should have been held and came sooner is not followed at once
+const UNHELD_MS = 500; // a poll that should have been held and came sooner is not followed at once
 const HELLO_MS = 30_000; // how often a tab makes sure that another still leads
 const TICK_MS = 5_000; // how often the clock is looked at, to notice that the machine slept
 const SLEPT_MS = 90_000; // beyond what browsers delay the timers of hidden pages by
@@ -442,13 +442,18 @@ class Stream {
     if (ms > 0) this.#silenceMax = Math.min(this.caller.options.silenceMax, BEATS_MAX * ms);
   }
 
+  /** The server says where "latest" is. */
+  begin(cursor) {
+    this.start = cursor;
+    this.cursor = cursor;
+  }
+
   /** The server says where it stands. It says so of an id only with the outcome: until then it is the id that counts. */
   moved(cursor) {
     if (!isCursor(cursor)) return;
     if (!this.isProven) {
       if (this.start !== "latest") return;
-      this.start = cursor;
-      this.cursor = cursor;
+      this.begin(cursor);
       return this.#prove("resumed", null);
     }
     if (!isAhead(cursor, this.cursor)) return;
@@ -682,19 +687,27 @@ class EventParser {
   }
 }
 
-/** Polls, held by the server or not. The first is never held, so that it shows at once whether anything comes through. */
+/**
+ * Polls, held by the server or not. Only one that the server was to hold shows that such come through, so until then it is
+ * to hold them for the shortest time. Of "latest" one that is held would not say where it began.
+ */
 async function readPolls(stream, caller, isHeld) {
   const { longPollWait, shortPollInterval, probeTimeout } = caller.options;
-  const wait = Math.max(1, Math.round(longPollWait / 1_000));
+  const longest = Math.max(1, Math.round(longPollWait / 1_000));
   let tag = null;
-  for (let isFirst = true; ; isFirst = false) {
+  for (;;) {
     const after = stream.cursor;
-    const isWaiting = isHeld && !isFirst;
+    const isWaiting = isHeld && after !== "latest";
+    const wait = !isWaiting ? undefined : stream.isProven ? longest : 1;
     const began = Date.now();
-    stream.allow(probeTimeout + (isWaiting ? 1_000 * wait : 0));
-    const answer = await caller.poll(stream.filters, { after, tag, wait: isWaiting ? wait : undefined }, stream.signal);
+    stream.allow(probeTimeout + 1_000 * (wait ?? 0));
+    const answer = await caller.poll(stream.filters, { after, tag, wait }, stream.signal);
     if (stream.isEnded) return;
     stream.heard();
+    if (isHeld && !isWaiting) {
+      stream.begin(answer.next);
+      continue;
+    }
     if (answer) {
       if (answer.resume) stream.outcome({ ...answer.gap, resume: answer.resume });
       else if (answer.gap) stream.gap(answer.gap);
