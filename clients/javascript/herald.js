@@ -91,6 +91,8 @@ function faultOfProblem(problem, delay = 0) {
   const text = [problem.title, problem.detail].filter(Boolean).join(": ") || `status ${problem.status}`;
   const error = new HeraldError(text, { problem });
   if (problem.status === 401) return new Fault("token", error);
+  // Not a matter of time, whatever its status says.
+  if (problem.type === "/problems/too-many-filters") return new Fault("refused", error);
   if (problem.status >= 500 || problem.status === 408 || problem.status === 429) return new Fault("later", error, delay);
   return new Fault("refused", error);
 }
@@ -1049,6 +1051,8 @@ class Link {
       if (this.#isIncomplete) this.#changeSoon();
     } else if (fault.kind === "refused" || fault.kind === "token") {
       this.#refusal(fault, [...this.#members.values()].filter((member) => !member.hasJoined));
+    } else if (fault.kind === "later") {
+      this.#changeLater(fault);
     } else {
       // What was to be had in its stead can't be had now, so it is taken for lost too: all begin at one cursor again.
       const stream = this.#stream;
@@ -1110,8 +1114,9 @@ class Link {
         this.#tell({ kind: "refused", key, filters, message: error.message, problem: error.problem, status: error.status });
       }
     } catch (thrown) {
-      if (!this.#stream) this.#wait(this.#backoff.next(thrown.delay ?? 0), faultOf(thrown));
-      return;
+      const passing = faultOf(thrown);
+      if (this.#stream) this.#changeLater(passing);
+      else this.#wait(this.#backoff.next(passing.delay), passing);
     } finally {
       this.#isSifting = false;
       this.#goOn(fault);
@@ -1179,14 +1184,20 @@ class Link {
     } catch (fault) {
       stream.filters = stream.filters.filter((filter) => !added.includes(filter));
       if (fault.kind === "refused" || fault.kind === "token") this.#refusal(fault, [member]);
+      else if (fault.kind === "later" && stream === this.#stream) this.#changeLater(fault);
     }
   }
 
-  #changeSoon() {
+  #changeSoon(ms = GATHER_MS) {
     this.#timers.change ??= setTimeout(() => {
       this.#timers.change = null;
       this.#change();
-    }, GATHER_MS);
+    }, Math.min(ms, TIMER_MAX));
+  }
+
+  /** The server can't take the change just now: the stream that there is goes on meanwhile. */
+  #changeLater(fault) {
+    this.#changeSoon(this.#backoff.next(fault.delay));
   }
 
   /** Makes the stream fit the members there are now. */
