@@ -60,7 +60,8 @@ export interface HeraldOptions {
   transports?: readonly Transport[];
   /**
    * Whether tabs of one origin share one connection. Tabs share with those that have the same server and the same
-   * text here; `true` (the default) is a text too. Give each user another, e.g. their id, if tabs may belong to several.
+   * text here; `true` is a text too. Give each user another, e.g. their id, if tabs may belong to several. Default: `true`
+   * in pages and their workers; elsewhere `false`, since there not all code with the same locks need have the same user.
    */
   share?: boolean | string;
   /** How long a transport has to show that bytes come through. Default: 5,000. */
@@ -72,7 +73,7 @@ export interface HeraldOptions {
   silenceMax?: number;
   /** When a better transport is tried again; doubles with each try that fails, up to sixteen times this. Default: 15,000. */
   climbAfter?: number;
-  /** Bounds of the wait before another try, which doubles and is drawn anew each time. Default: 500 and 30,000. */
+  /** Bounds of the wait before another try, which doubles and is drawn anew each time; above 0. Default: 500 and 30,000. */
   backoff?: { first?: number; max?: number };
   /** How long the server may hold a poll. Default: 25,000. */
   longPollWait?: number;
@@ -87,7 +88,10 @@ export interface HeraldOptions {
 
 /** What the connection is doing. */
 export interface HeraldState {
-  /** `idle`: no subscription. `waiting`: will try again at `retryAt`. `refused`: the server said no to all there is. */
+  /**
+   * `idle`: no subscription. `connecting`: also while all there are read up to the present. `waiting`: will try again at
+   * `retryAt`. `refused`: the server said no to all there is.
+   */
   readonly name: "idle" | "connecting" | "live" | "waiting" | "refused" | "closed";
   /** The one in use or being tried; null if there is none. */
   readonly transport: Transport | null;

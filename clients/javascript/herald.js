@@ -22,7 +22,7 @@
 
 const DEFAULTS = {
   transports: ["websocket", "sse", "longpoll", "shortpoll"],
-  share: true,
+  share: Boolean(globalThis.location), // Elsewhere there is no origin, whose code may all know the same.
   probeTimeout: 5_000,
   silenceMax: 75_000,
   climbAfter: 15_000,
