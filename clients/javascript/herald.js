@@ -358,9 +358,13 @@ class Stream {
   #calls = new Map(); // of a WebSocket: what waits for an answer, by ref
   #refs = 0;
 
-  /** `owner` is told: `onProven(stream, outcome)`, `onEvents`, `onMoved`, `onGap`, `onExpiring`, and `onEnd(stream, fault)`. */
-  constructor(transport, filters, cursor, caller, owner) {
+  /**
+   * `isKnown`: that this transport works has just been seen. `owner` is told: `onProven(stream, outcome)`, `onEvents`,
+   * `onMoved`, `onGap`, `onExpiring`, and `onEnd(stream, fault)`.
+   */
+  constructor(transport, isKnown, filters, cursor, caller, owner) {
     this.transport = transport;
+    this.isKnown = isKnown;
     this.filters = filters;
     this.start = cursor;
     this.cursor = cursor;
@@ -690,8 +694,8 @@ class EventParser {
 }
 
 /**
- * Polls, held by the server or not. Only one that the server was to hold shows that such come through, so until then it is
- * to hold them for the shortest time. Of "latest" one that is held would not say where it began.
+ * Polls, held by the server or not. Only one that the server was to hold shows that such come through: until then it is to
+ * hold them for the shortest time, unless it is known. Of "latest" one that is held would not say where it began.
  */
 async function readPolls(stream, caller, isHeld) {
   const { longPollWait, shortPollInterval, probeTimeout } = caller.options;
@@ -699,14 +703,15 @@ async function readPolls(stream, caller, isHeld) {
   let tag = null;
   for (;;) {
     const after = stream.cursor;
-    const isWaiting = isHeld && after !== "latest";
-    const wait = !isWaiting ? undefined : stream.isProven ? longest : 1;
+    const isShowing = isHeld && !stream.isProven && !stream.isKnown;
+    const isWaiting = isShowing ? after !== "latest" : isHeld && stream.isProven;
+    const wait = isShowing ? 1 : longest;
     const began = Date.now();
-    stream.allow(probeTimeout + 1_000 * (wait ?? 0));
-    const answer = await caller.poll(stream.filters, { after, tag, wait }, stream.signal);
+    stream.allow(probeTimeout + (isWaiting ? 1_000 * wait : 0));
+    const answer = await caller.poll(stream.filters, { after, tag, wait: isWaiting ? wait : undefined }, stream.signal);
     if (stream.isEnded) return;
     stream.heard();
-    if (isHeld && !isWaiting) {
+    if (isShowing && !isWaiting) {
       stream.begin(answer.next);
       continue;
     }
@@ -967,7 +972,8 @@ class Link {
       if (!hasJoined && isSameEpoch(cursor, start) && isAhead(start, cursor)) start = cursor;
     }
     this.#isClimbing = isClimbing;
-    this.#candidate = new Stream(transport, this.#filters, start, this.#caller, this);
+    const isKnown = this.#stream?.transport === transport;
+    this.#candidate = new Stream(transport, isKnown, this.#filters, start, this.#caller, this);
     if (!this.#stream) this.#say("connecting", { transport });
     this.#candidate.run();
   }
