@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -155,12 +156,9 @@ def chromium(*flags):
         try:
             yield _debugging_port(Path(profile, "DevToolsActivePort"), process)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # Nothing of it is kept, so it need not take its time to end in good order.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _debugging_port(file, process):

@@ -46,7 +46,7 @@ def times(proxy, *kinds):
     return [each["at"] for each in proxy.log(*kinds)]
 
 
-@pytest.mark.parametrize("transport", ["sse", "longpoll", "shortpoll"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_it_waits_for_as_long_as_a_busy_server_says(page, proxy, server, topic, transport):
     press = Press(server)
     start = press.start()
@@ -57,8 +57,8 @@ def test_it_waits_for_as_long_as_a_busy_server_says(page, proxy, server, topic, 
     client.until_live()
     client.until_has(press.publish(topic))
     client.demand_whole(press.ledger, start)
-    # A long-poll begins with one that is not held.
-    first, second, third = times(proxy)[:3]
+    # Of a WebSocket's answer a page sees nothing: a short poll asks what it was.
+    first, second, third = times(proxy, transport)[:3]
     assert second - first >= 1 - SLACK and third - second >= 1 - SLACK
     page.show(f"comeback busy {transport}")
 
@@ -83,7 +83,7 @@ def test_it_waits_longer_with_each_failure_and_never_the_same_time(page, proxy, 
     proxy.block()
     for client in (growing, steady):
         client.subscribe(topic, after=start)
-    eventually(lambda: len(times(proxy, "sse")) >= 80, "eighty tries of one")
+    eventually(lambda: len(times(proxy, "sse")) >= 50, "fifty tries of one")
     seen = times(proxy, "sse")
     waits = [after - before for before, after in zip(seen, seen[1:], strict=False)]
     assert len({round(wait, 3) for wait in waits}) > 20, waits

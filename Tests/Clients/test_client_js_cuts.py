@@ -19,7 +19,7 @@ from conftest import LOGS
 from helpers import PATIENCE, eventually, sequence
 
 SEED = int(os.environ.get("HERALD_FAULT_SEED", "20260102"))
-EVENTS, RATE, CUTS = 10_000, 700, 30
+EVENTS, RATE, CUTS = 10_000, 1000, 30
 TOPICS = 5
 # Half of the doors are shut on who changes between transports, in one of these ways.
 SHUT = [{"way": "refuse"}, {"way": "wall"}, {"way": "gateway"}, {"way": "hold"}]

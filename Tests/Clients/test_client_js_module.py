@@ -150,13 +150,21 @@ class Elsewhere(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def elsewhere():
     site = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
     threading.Thread(target=site.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{site.server_port}"
     site.shutdown()
     site.server_close()
+
+
+@pytest.fixture(scope="module")
+def friend(servers, elsewhere):
+    """A server whose events the pages from elsewhere may have."""
+    started = servers.start("client-js-module-friend", "--allowed-origins", elsewhere)
+    yield started
+    servers.stop(started)
 
 
 USE = """
@@ -176,12 +184,11 @@ def use(page, url, topic, after="earliest", **options):
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll", "shortpoll"])
-def test_a_page_of_another_origin_imports_and_uses_it(browser, server_factory, elsewhere, topic, transport):
-    server = server_factory("--allowed-origins", elsewhere)
-    server.publish(topic, "before")
+def test_a_page_of_another_origin_imports_and_uses_it(browser, friend, elsewhere, topic, transport):
+    friend.publish(topic, "before")
     with new_page(browser, ClientPage) as page:
         page.imported(elsewhere, "/")
-        use(page, server.url, topic, transports=[transport], shortPollInterval=100)
+        use(page, friend.url, topic, transports=[transport], shortPollInterval=100)
         page.wait_for("got.length === 1 && sub.isLive", "what was before did not come")
         assert page.evaluate(f"client.publish({text_of(topic)}, 'by the page').then(receipt => receipt.topic)") == topic
         page.wait_for("got.length === 2", "what it published did not come")
@@ -190,9 +197,8 @@ def test_a_page_of_another_origin_imports_and_uses_it(browser, server_factory, e
 
 
 @pytest.mark.parametrize("after", ["latest", "earliest"])
-def test_a_page_that_is_not_allowed_is_told_so(browser, server_factory, elsewhere, topic, after):
+def test_a_page_that_is_not_allowed_is_told_so(browser, server, elsewhere, topic, after):
     """Browsers keep the answer from it, so there is nothing to be told but that it was not reached."""
-    server = server_factory("--allowed-origins", "https://app.example")
     with new_page(browser, ClientPage) as page:
         page.imported(elsewhere, "/")
         use(page, server.url, topic, after=after, probeTimeout=500)
@@ -214,13 +220,12 @@ def test_the_console_pages_policy_lets_it_work(browser, server, topic):
         assert [each for each in page.errors if "Content Security Policy" in each] == []
 
 
-def test_a_worker_can_use_it(browser, server_factory, elsewhere, topic):
+def test_a_worker_can_use_it(browser, friend, elsewhere, topic):
     """A module worker has no document."""
-    server = server_factory("--allowed-origins", elsewhere)
-    server.publish(topic, "before")
+    friend.publish(topic, "before")
     script = (
-        f"import {{ Herald }} from '{server.url}/herald.js';"
-        f"new Herald('{server.url}').subscribe('{topic}', (event) => postMessage(event.data), {{after: 'earliest'}});"
+        f"import {{ Herald }} from '{friend.url}/herald.js';"
+        f"new Herald('{friend.url}').subscribe('{topic}', (event) => postMessage(event.data), {{after: 'earliest'}});"
     )
     with new_page(browser, ClientPage) as page:
         page.imported(elsewhere, "/")
@@ -229,5 +234,5 @@ def test_a_worker_can_use_it(browser, server_factory, elsewhere, topic):
             " {type: 'text/javascript'})), {type: 'module'}); worker.onmessage = ({data}) => got.push(data);"
         )
         page.wait_for("got.length === 1", "the worker got nothing")
-        server.publish(topic, "after")
+        friend.publish(topic, "after")
         page.wait_for("got.length === 2", "the worker got nothing more")
