@@ -64,7 +64,7 @@ test-swift: setup-build ## Runs the Swift tests
 	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/swift*.xml
 	swift test --disable-xctest --xunit-output $(RESULTS)/swift.xml
 
-test-clients: build setup-test ## Runs clients we did not write against the release binary; pytest's flags in PYTEST_ARGS
+test-clients: build setup-test ## Runs clients, ours and those we did not write, against the release binary; pytest's flags in PYTEST_ARGS
 	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/clients.xml
 	$(PYTEST) Tests/Clients --junitxml=$(RESULTS)/clients.xml $(PYTEST_ARGS)
 

@@ -289,6 +289,25 @@ def test_more_filters_than_a_connection_may_have_take_nothing_from_those_that_it
     assert client.states[-1]["name"] == "live" and client.count("live") == 1, client.states
 
 
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+def test_a_change_that_a_busy_server_puts_off_is_made_when_it_says(page, proxy, press, topic, transport):
+    """The stream that there is goes on meanwhile."""
+    start = press.start()
+    client = page.opened("client", transports=[transport], share=False, backoff={"first": 1, "max": 1})
+    client.subscribe(f"{topic}/a", after=start).until_live()
+    proxy.block(way="busy", seconds=1, times=1)
+    client.subscribe(f"{topic}/b", key="later", after=start)
+    client.until(lambda: any(each["way"] == "busy" for each in proxy.log(transport)), "it is put off")
+    client.until_has(press.publish(f"{topic}/a"))
+    client.until_live(key="later")
+    client.until_has(press.publish(f"{topic}/b"), key="later")
+    client.demand_whole(press.ledger, start, {f"{topic}/a"})
+    client.demand_whole(press.ledger, start, {f"{topic}/b"}, key="later")
+    put_off, again = (each["at"] for each in proxy.log(transport)[-2:])
+    assert again - put_off >= 0.9
+    assert [state["name"] for state in client.states] == ["connecting", "live"] and client.count("live") == 1
+
+
 def test_what_is_given_wrong_is_an_error_at_once(page):
     for expression in (
         "new Herald('ftp://x')",

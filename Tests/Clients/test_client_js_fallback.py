@@ -76,7 +76,7 @@ def test_a_client_falls_back_in_order_and_gets_all(page, proxy, press, topic, wa
     topics = [f"{topic}/a", f"{topic}/b/c"]
     press.publish(*topics * 3)
     client = page.opened("client", **IMPATIENT[way]).subscribe(f"{topic}/**", after=start)
-    stream = press.run(topics, 80, 100)
+    stream = press.run(topics, 80, 200)
     client.until_live(TRANSPORTS[count])
     client.until_has(stream.finish())
     client.until_has(press.publish(*topics))

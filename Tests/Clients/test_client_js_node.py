@@ -146,14 +146,15 @@ def test_what_a_handler_throws_is_uncaught_and_the_next_event_comes(module, serv
     assert printed == '["by the handler"] two\n'
 
 
-def test_several_threads_and_processes_have_connections_that_work(place, module, server, topic):
-    """Where Node has locks and channels, workers of one process are as tabs are."""
+@pytest.mark.parametrize("share", ["true", "false"])
+def test_several_threads_have_connections_that_work(place, module, server, topic, share):
+    """Where Node has locks and channels, workers of one process that share are as tabs are."""
     press = Press(server)
     start = press.start()
     worker = f"""
     import {{ Herald }} from {text_of(module.as_uri())};
     import {{ parentPort }} from "node:worker_threads";
-    const herald = new Herald({text_of(server.url)});
+    const herald = new Herald({text_of(server.url)}, {{share: {share}}});
     const subscription = herald.subscribe({text_of(topic)}, (event) => parentPort.postMessage(event.data.n),
       {{after: {text_of(start)}}});
     subscription.addEventListener("live", () => parentPort.postMessage("live"));
@@ -170,6 +171,21 @@ def test_several_threads_and_processes_have_connections_that_work(place, module,
     eventually(lambda: place.evaluate("got.every((each) => each.length >= 501)"), "all has come")
     for rows in place.evaluate("got"):
         assert [each for each in rows if each != "live"] == expected
+
+
+def test_a_connection_is_shared_only_if_it_is_asked_for(module, server, topic):
+    """Locks alone, which Node has since 24.5, say nothing of who has them in common."""
+    script = f"""
+    const locks = {{ request() {{ console.log("asked for a lock"); process.exit(0); }} }};
+    Object.defineProperty(globalThis, "navigator", {{ value: {{ locks }} }});
+    const herald = new Herald({text_of(server.url)}, OPTIONS);
+    const subscription = herald.subscribe({text_of(topic)}, () => {{}});
+    await new Promise((resolve) => subscription.addEventListener("live", resolve));
+    console.log(herald.state.role);
+    herald.close();
+    """
+    assert run(module, script.replace("OPTIONS", "{}")) == "alone\n"
+    assert run(module, script.replace("OPTIONS", "{share: true}")) == "asked for a lock\n"
 
 
 def test_the_publisher_and_errors_are_as_in_a_page(module, server, topic):

@@ -11,9 +11,9 @@ from client_pages import HEARTBEAT, ClientPage, Press
 from helpers import PATIENCE, eventually
 
 TABS = 8
-# A leader that is gone without a word is found out by the others' asking now and then, which takes longer than anything.
+# A leader that hangs is found out by the others' asking now and then, which takes longer than anything else here.
 LONG = 3 * PATIENCE
-# Here they ask ten times as often.
+# So they ask ten times as often as they would.
 HASTE = "globalThis.setInterval = ((real) => (what, ms) => real(what, ms / 10))(globalThis.setInterval)"
 
 

@@ -129,6 +129,16 @@ def test_tokens_that_are_never_good_end_in_a_refusal(page, proxy, press, topic, 
         page.show(f"tokens never good {len(transports)} {transports[-1]}", issuer.asked)
 
 
+def test_whoever_begins_in_the_past_is_refused_as_others_are(page, topic):
+    """It reads up to the present by polls of its own first."""
+    client = page.opened("client", token=token(subscribe=["other/x"], life=600)).subscribe(topic, after="earliest")
+    (refusal,) = client.until_told("refused")
+    assert refusal["problem"]["type"] == "/problems/forbidden", refusal
+    state = client.until_state("refused")
+    assert state["error"]["status"] == 403
+    page.show("tokens refused in the past")
+
+
 def test_a_token_that_is_a_text_and_runs_out_ends_in_a_refusal(page, press, topic):
     start = press.start()
     clients = {}
