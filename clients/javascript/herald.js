@@ -9,7 +9,8 @@
 //
 // How it is built, from the top down. What each part knows, no other does:
 //
-//     Herald, Subscription   what a page uses. A subscription has a cursor, and hands on what lies ahead of it.
+//     Herald, Subscription   what a page uses.
+//     Reader                 what is behind a subscription: it has a cursor, and hands on what lies ahead of it.
 //     Seat                   a tab among tabs: one leads and has the connection, the others are told what comes.
 //     Link                   one stream of all filters, opened again and again from one cursor.
 //     Ladder                 which transport to try next. Decides only; no I/O.
