@@ -289,6 +289,26 @@ def test_more_filters_than_a_connection_may_have_take_nothing_from_those_that_it
     assert client.states[-1]["name"] == "live" and client.count("live") == 1, client.states
 
 
+def test_a_refusal_of_what_is_wanted_no_more_meets_nobody_else(page, proxy, press, topic):
+    """It comes for the filters of one that has left, when another that has some of them is waiting."""
+    start = press.start()
+    patient = {"probeTimeout": 60_000, "silenceMax": 60_000}
+    client = page.opened("client", transports=["sse"], share=False, **patient)
+    client.subscribe(f"{topic}/stays", key="stays", after=start).until_live(key="stays")
+    proxy.freeze()
+    accepted = proxy.counts()["accepted"]
+    client.subscribe([f"{topic}/{number}" for number in range(FILTERS + 20)], key="too many", after=start)
+    client.until(lambda: proxy.counts()["accepted"] > accepted, "it has asked")
+    client.unsubscribe("too many")
+    client.subscribe(f"{topic}/1", key="other", after=start)
+    proxy.thaw()
+    client.until_live(key="other")
+    last = press.publish(f"{topic}/1")
+    client.until_has(last, key="other")
+    client.demand_whole(press.ledger, start, {f"{topic}/1"}, key="other")
+    assert client.count("refused", key="other") == client.count("refused", key="too many") == 0
+
+
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
 def test_a_change_that_a_busy_server_puts_off_is_made_when_it_says(page, proxy, press, topic, transport):
     """The stream that there is goes on meanwhile."""

@@ -23,7 +23,7 @@
 
 const DEFAULTS = {
   transports: ["websocket", "sse", "longpoll", "shortpoll"],
-  share: Boolean(globalThis.location), // Elsewhere there is no origin, whose code may all know the same.
+  share: Boolean(globalThis.location), // elsewhere threads may be of several users
   probeTimeout: 5_000,
   silenceMax: 75_000,
   climbAfter: 15_000,
@@ -1045,19 +1045,19 @@ class Link {
     else return;
     if (this.#isClosed || !this.#members.size) return;
     if (stream.isProven && stream.lived >= SETTLED_MS) this.#backoff.reset();
-    if (isCandidate && this.#stream) return this.#candidateFailed(fault);
+    if (isCandidate && this.#stream) return this.#candidateFailed(stream, fault);
     if (this.#candidate) return; // what is to take its place is under way
     this.#decide(stream, fault);
   }
 
   /** Another stream is still there. */
-  #candidateFailed(fault) {
+  #candidateFailed(candidate, fault) {
     if (this.#isClimbing) {
       this.#ladder.climbFailed();
       this.#climbLater();
       if (this.#isIncomplete) this.#changeSoon();
     } else if (fault.kind === "refused" || fault.kind === "token") {
-      this.#refusal(fault, [...this.#members.values()].filter((member) => !member.hasJoined));
+      this.#refusal(fault, candidate.filters, [...this.#members.values()].filter((member) => !member.hasJoined));
     } else if (fault.kind === "later") {
       this.#changeLater(fault);
     } else {
@@ -1095,7 +1095,7 @@ class Link {
         break;
       default:
         this.#ladder.reached();
-        this.#refusal(fault, [...this.#members.values()]);
+        this.#refusal(fault, stream.filters, [...this.#members.values()]);
     }
   }
 
@@ -1104,18 +1104,22 @@ class Link {
     this.#openIn(ms);
   }
 
-  /** The server said no to several at once: finds out to whom, and goes on with the others. */
-  async #refusal(fault, members) {
+  /**
+   * The server said no to these filters: finds out whose they are, and goes on with the others. If some of them are not
+   * wanted any more it may have been them, and nobody is refused but by what is said to it alone.
+   */
+  async #refusal(fault, asked, members) {
     if (this.#isSifting) return;
     this.#isSifting = true;
+    const isOutdated = () => asked.some((filter) => !this.#filters.includes(filter));
     try {
       if (fault.kind === "token" && (await this.#renewed())) return;
       const refused = [];
       for (const member of members) {
-        const answer = members.length === 1 ? fault : await this.#probe(member);
+        const answer = members.length === 1 && !isOutdated() ? fault : await this.#probe(member);
         if (answer) refused.push([member, answer.error]);
       }
-      if (!refused.length) refused.push(...members.slice(-1).map((member) => [member, fault.error]));
+      if (!refused.length && !isOutdated()) refused.push(...members.slice(-1).map((member) => [member, fault.error]));
       for (const [{ key, filters }, error] of refused) {
         if (!this.#members.delete(key)) continue;
         this.#tell({ kind: "refused", key, filters, message: error.message, problem: error.problem, status: error.status });
@@ -1190,7 +1194,7 @@ class Link {
       if (this.#members.get(member.key) === member && stream === this.#stream) this.#seat(member, cursor);
     } catch (fault) {
       stream.filters = stream.filters.filter((filter) => !added.includes(filter));
-      if (fault.kind === "refused" || fault.kind === "token") this.#refusal(fault, [member]);
+      if (fault.kind === "refused" || fault.kind === "token") this.#refusal(fault, added, [member]);
       else if (fault.kind === "later" && stream === this.#stream) this.#changeLater(fault);
     }
   }
