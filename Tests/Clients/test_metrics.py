@@ -1,9 +1,11 @@
 """The scrape: its form, its families, and that counters move by exactly what happened."""
 
+import os
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -65,6 +67,7 @@ FAMILIES = {
     "herald_loops": "gauge",
     "herald_build_info": "gauge",
     "herald_uptime_seconds": "gauge",
+    "process_cpu_seconds_total": "counter",
     "herald_websocket_messages_received_total": "counter",
     "herald_websocket_closes_total": "counter",
 }
@@ -108,6 +111,20 @@ def test_labels_say_what_is_running(server_factory):
     assert dict(version[1:])["version"] and samples[version] == 1
     first = samples[("herald_uptime_seconds",)]
     eventually(lambda: server.metric("herald_uptime_seconds") > first, "uptime moves")
+
+
+def test_the_processor_time_is_the_processs(server, topic):
+    def by_the_kernel():
+        user, system = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    counted, before = by_the_kernel(), server.metric("process_cpu_seconds_total")
+    for _ in range(50):
+        server.publish(topic)
+    after = server.metric("process_cpu_seconds_total")
+    assert counted <= before < after
+    # The kernel tells whole ticks.
+    assert after <= by_the_kernel() + 0.1
 
 
 def test_promtool_finds_nothing_wrong(server, topic):

@@ -10,7 +10,8 @@ import Testing
         change(&hub, &log)
         let text = MetricsText(
             certificateExpiry: 1_800_000_000,
-            hub: hub, log: log, refusals: [.badTopic: 2], loops: 3, version: "1.2.3", uptime: .milliseconds(1500))
+            hub: hub, log: log, refusals: [.badTopic: 2], loops: 3, version: "1.2.3", uptime: .milliseconds(1500),
+            processorTime: .microseconds(2_000_250))
         return String(decoding: text.rendered, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
@@ -30,8 +31,8 @@ import Testing
             }
         }
         #expect(Set(names).count == names.count)
-        #expect(names.allSatisfy { $0.hasPrefix("herald_") })
-        #expect(names.count == 56)
+        #expect(names.allSatisfy { $0.hasPrefix("herald_") || $0 == "process_cpu_seconds_total" })
+        #expect(names.count == 57)
     }
 
     @Test func `series are there before anything happened`() {
@@ -60,6 +61,7 @@ import Testing
         #expect(lines.contains("herald_publish_refused_total{reason=\"bad_topic\"} 2"))
         #expect(lines.contains("herald_build_info{version=\"1.2.3\"} 1"))
         #expect(lines.contains("herald_uptime_seconds 1.5"))
+        #expect(lines.contains("process_cpu_seconds_total 2.00025"))
         #expect(lines.contains("herald_loops 3"))
     }
 
@@ -79,6 +81,15 @@ import Testing
     @Test func `every reason to refuse a publish has a series`() {
         let reasons = lines().filter { $0.hasPrefix("herald_publish_refused_total") }
         #expect(reasons.count == MetricsText.refusalKinds.count)
+    }
+
+    @Test func `the processor time is what the process has used`() {
+        let before = ProcessorTime.used
+        #expect(before > .zero)
+        // Whatever the resolution of the system's count is, work moves it.
+        var sum = 0.0
+        while ProcessorTime.used == before { sum += Double.random(in: 0...1).squareRoot() }
+        #expect(sum >= 0 && ProcessorTime.used > before)
     }
 
     @Test func `counts leave out the server's own topic`() throws {

@@ -14,6 +14,7 @@ struct MetricsText {
     let loops: Int
     let version: String
     let uptime: Duration
+    var processorTime: Duration = .zero
 
     /// The whole text.
     var rendered: [UInt8] {
@@ -37,6 +38,10 @@ struct MetricsText {
         text.sample(["version": version], 1)
         text.family("herald_uptime_seconds", .gauge, "Seconds since the server started.")
         text.sample([:], uptime.inSeconds)
+        // Prometheus' own name for it: what is drawn from other programs' metrics is drawn from these, too.
+        text.family(
+            "process_cpu_seconds_total", .counter, "Processor time that the server has used, user and system together.")
+        text.sample([:], processorTime.inSeconds)
         text.family("herald_loops", .gauge, "Event loops, each a thread.")
         text.sample([:], loops)
         text.family("herald_loop_lag_seconds", .histogram, "How late the timers of the event loops came.")

@@ -164,7 +164,8 @@ final class Service: RequestHandler {
         let text = MetricsText(
             certificateExpiry: certificateExpiry(),
             hub: hub.statistics, log: log, refusals: refusals.snapshot, access: access.counts, loops: loopCount,
-            version: ServerRunner.version, uptime: startedAt.duration(to: .now))
+            version: ServerRunner.version, uptime: startedAt.duration(to: .now),
+            processorTime: ProcessorTime.used)
         return .text(200, text.rendered, contentType: MetricsText.contentType)
     }
 
