@@ -5,16 +5,16 @@ import Foundation
 #endif
 
 /// The address that all requests of a client begin with.
-struct BaseURL: Sendable, Equatable {
-    let isSecure: Bool
-    let host: String
-    let port: Int
+package struct BaseURL: Sendable, Equatable {
+    package let isSecure: Bool
+    package let host: String
+    package let port: Int
 
     /// The path before `/v1`, without a slash at its end.
     let prefix: String
 
     /// Reads `http://host:port/prefix`.
-    init(_ text: String) throws(HeraldError) {
+    package init(_ text: String) throws(HeraldError) {
         guard let parts = URLComponents(string: text), let scheme = parts.scheme?.lowercased(),
             scheme == "http" || scheme == "https"
         else { throw .unusable("\"\(text)\" is not an http or https address") }
@@ -31,13 +31,13 @@ struct BaseURL: Sendable, Equatable {
     }
 
     /// The host as it stands before a port: an IPv6 address in brackets.
-    var authority: String { (host.contains(":") ? "[\(host)]" : host) + ":\(port)" }
+    package var authority: String { (host.contains(":") ? "[\(host)]" : host) + ":\(port)" }
 
     /// The address without a path, for people.
-    var description: String { "\(isSecure ? "https" : "http")://\(authority)" }
+    package var description: String { "\(isSecure ? "https" : "http")://\(authority)" }
 
     /// A request target: the path, and the query of these fields.
-    func target(_ path: String, query: [(String, String)] = []) -> String {
+    package func target(_ path: String, query: [(String, String)] = []) -> String {
         var target = prefix + path
         for (index, (name, value)) in query.enumerated() {
             target += (index == 0 ? "?" : "&") + name + "=" + Self.encode(value, alsoKeeping: "/*")

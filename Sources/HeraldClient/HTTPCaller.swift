@@ -19,7 +19,7 @@ struct CollectedAnswer: Sendable {
 }
 
 /// Makes requests to one server, and turns what goes wrong into `HeraldError`.
-struct HTTPCaller: Sendable {
+package struct HTTPCaller: Sendable {
     let client: HTTPClient
     let base: BaseURL
     let configuration: ClientConfiguration
@@ -134,7 +134,8 @@ struct HTTPCaller: Sendable {
         [ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL].contains(error.errnoCode)
     }
 
-    private static func words(for error: any Error) -> String {
+    /// What an error of the libraries beneath means, in words.
+    package static func words(for error: any Error) -> String {
         if let error = error as? NIOConnectionError {
             if let last = error.connectionErrors.last { return words(for: last.error) }
             return "no address was found for the host"

@@ -65,7 +65,7 @@ extension Problem: CustomStringConvertible {
 
 extension Problem {
     /// Reads a problem from an answer. One that is no problem document gives a problem from its status alone.
-    init(status: Int, reason: String, contentType: String?, retryAfter: String?, body: [UInt8]) {
+    package init(status: Int, reason: String, contentType: String?, retryAfter: String?, body: [UInt8]) {
         self.init(type: "about:blank", title: "The server answered \(status) \(reason)", status: status)
         if MediaType.essence(contentType ?? "") == "application/problem+json" {
             // A document that cannot be read says no less than its status does.

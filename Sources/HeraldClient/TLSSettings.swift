@@ -2,9 +2,9 @@ import NIOCore
 import NIOSSL
 
 /// How a client speaks TLS.
-enum TLSSettings {
+package enum TLSSettings {
     /// The settings of all connections. Throws `unusable` if the authorities cannot be read.
-    static func make(_ configuration: ClientConfiguration) throws(HeraldError) -> TLSConfiguration {
+    package static func make(_ configuration: ClientConfiguration) throws(HeraldError) -> TLSConfiguration {
         var settings = TLSConfiguration.makeClientConfiguration()
         if let file = configuration.trustedAuthorityFile {
             do {
