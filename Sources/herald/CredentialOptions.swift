@@ -14,7 +14,7 @@ struct CredentialOptions: ParsableArguments {
     @Option(
         name: .customLong("token-file"),
         help: ArgumentHelp(
-            "File of the token or API key to show the server, read again when that runs out. "
+            "File of the token or API key to show the server. Read again when that runs out, but not by bench. "
                 + "(environment: HERALD_TOKEN, the token itself)",
             valueName: "file"),
         completion: .file())

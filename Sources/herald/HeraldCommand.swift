@@ -23,5 +23,6 @@ struct HeraldCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, PublishCommand.self, SubscribeCommand.self, TopicsCommand.self, TokenCommand.self,
+            BenchCommand.self,
         ])
 }

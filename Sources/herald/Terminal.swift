@@ -106,14 +106,15 @@ enum Terminal {
 private let systemRead = unsafe read(_:_:_:)
 private let systemWrite = unsafe write(_:_:_:)
 
-/// Calls back on SIGINT and SIGTERM for as long as it lives, instead of the process ending at once.
+/// Calls back on signals, SIGINT and SIGTERM unless others are named, for as long as it lives, instead of the process
+/// ending at once.
 ///
 /// A second signal ends the process at once, with the exit code that shells use for the first one.
 final class Interruption {
     private let sources: [any DispatchSourceSignal]
 
-    init(_ handler: @escaping @Sendable () -> Void) {
-        sources = [SIGINT, SIGTERM].map { number in
+    init(on signals: [Int32] = [SIGINT, SIGTERM], _ handler: @escaping @Sendable () -> Void) {
+        sources = signals.map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler {

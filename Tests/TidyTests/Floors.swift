@@ -14,7 +14,8 @@ enum Floors {
         "HeraldCore": Set(core.keys),
         "Herald": ["HeraldCore"],
         "HeraldClient": [],
-        "herald": ["Herald", "HeraldClient"],
+        "HeraldBench": ["HeraldClient"],
+        "herald": ["Herald", "HeraldBench", "HeraldClient"],
     ]
 
     /// What the Swift targets may import of other packages; all of them may import what comes with Swift.
@@ -25,6 +26,7 @@ enum Floors {
             "ServiceLifecycle", "UnixSignals", "X509", "Yams",
         ],
         "HeraldClient": ["AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOWebSocket"],
+        "HeraldBench": ["NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOWebSocket"],
         "herald": ["ArgumentParser", "Logging"],
     ]
 
