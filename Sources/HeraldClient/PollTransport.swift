@@ -27,6 +27,9 @@ struct PollTransport: ReaderTransport {
     /// server does not hold requests, and must not be asked in a tight loop.
     private static let unheldPause: Duration = .seconds(1)
 
+    /// A server adds no event past 1 MiB. What is larger than this may lack one that had no room.
+    private static let unfilledBytesMax = 1 << 19
+
     func run(_ lane: Lane) async throws -> StreamEnd {
         var isConnected = false
         var eventsMax = caller.configuration.limits.pollEventsMax
@@ -59,7 +62,8 @@ struct PollTransport: ReaderTransport {
             try await lane.take(signals, isProgress: !isTrial)
             tag = answer.headers.first(name: "ETag").map { (.after(poll.next), $0) }
             // A full answer means that more may be waiting; a held request needs no pause after any event.
-            if !isTrial, poll.events.count < (isHeld ? 1 : eventsMax) { try await pause(since: began) }
+            let isFull = poll.events.count >= eventsMax || answer.body.count > Self.unfilledBytesMax
+            if !isTrial, isHeld ? poll.events.isEmpty : !isFull { try await pause(since: began) }
         }
     }
 

@@ -234,6 +234,26 @@ import Testing
         }
     }
 
+    @Test func `an answer that may have had no room for more is followed at once`() async throws {
+        try await ScriptedServer.run { _, peer in
+            _ = try await peer.request()
+            let large = String(repeating: "x", count: 1 << 19)
+            try await peer.answer("200 OK", Self.answer([1], next: 1, "\"gap\":null,\"x\":\"\(large)\""))
+            _ = try await peer.request()
+            try await peer.answer("200 OK", Self.answer([2], next: 2))
+            try await peer.untilClosed()
+        } _: { server in
+            try await HeraldClient.withClient(url: server.url, configuration: impatient()) { client in
+                let subscription = client.subscribe(
+                    ["a"], after: .earliest, transport: .shortPoll(interval: .seconds(3600)))
+                var iterator = subscription.deliveries.makeAsyncIterator()
+                let seen = try await read(&iterator, events: 2)
+                #expect(seen == ["connected", "1", "2"])
+                await iterator.close()
+            }
+        }
+    }
+
     @Test func `an answer too large is asked for in smaller parts`() async throws {
         try await ScriptedServer.run { _, peer in
             while true {

@@ -34,7 +34,7 @@ const DEFAULTS = {
 const BACKOFF = { first: 500, max: 30_000 };
 
 const BATCH_MAX = 1_000; // events asked for in one poll
-const BATCH_BYTES = 900_000; // an answer of this size may have been cut off at the server's bound of 1 MiB
+const BATCH_BYTES = 524_288; // a server adds nothing past 1 MiB; of what is as large as this some may have had no room
 const NEAR = 1_000; // sequences: who is behind by no more than this joins a stream that is begun again for it
 const GATHER_MS = 20; // how long filters are gathered before a stream is opened for them
 const TAKEOVER_MS = 150; // the same when a tab takes over, for the others have to say where they stand
