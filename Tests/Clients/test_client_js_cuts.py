@@ -84,11 +84,10 @@ class Lane:
         """Cuts if it is time. A moment at which nothing was open waits for the next step."""
         if not self.moments or time.monotonic() < self.moments[0]:
             return
-        if self.awaited is not None:
-            is_cut = self.proxy.counts()["cuts"] > self.awaited
-            self.awaited = None if is_cut else self.awaited
-        else:
-            is_cut = self._cut()
+        # What was to be cut as it came may have ended otherwise: then what is open now is cut.
+        is_cut = self.awaited is not None and self.proxy.counts()["cuts"] > self.awaited
+        self.awaited = None
+        is_cut = is_cut or self._cut()
         if is_cut:
             self.moments.pop(0)
             self.cuts += 1
@@ -100,9 +99,11 @@ class Lane:
                 self._shut_doors()
         elif self.is_brief or self.chance.random() < 0.3:
             # What comes next is cut in the middle of its answer's head.
-            self.awaited = self.proxy.counts()["cuts"]
+            before = self.proxy.counts()["cuts"]
             self.proxy.block(way="cut", bytes=self.chance.randint(0, 200), times=1)
-            return self.proxy.cut(*TRANSPORTS) > 0
+            cut_now = self.proxy.cut(*TRANSPORTS)
+            self.awaited = before + cut_now
+            return cut_now > 0
         return self.proxy.cut(*TRANSPORTS, how=self.chance.choice(("reset", "end"))) > 0
 
     def _shut_doors(self):
@@ -161,7 +162,7 @@ def run_lanes(lanes, press, topic, summary):
     for lane, verdict, counts in verdicts:
         assert not verdict.faults and not verdict.lost, (lane.name, SEED, verdict.faults[:5], verdict.lost[:5], counts)
         assert counts["received"] == counts["published"] == EVENTS + TOPICS, (lane.name, counts)
-        assert counts["gaps"] == 0 and counts["cuts"] >= CUTS, (lane.name, counts)
+        assert counts["gaps"] == 0 and min(counts["cuts"], counts["connections_cut"]) >= CUTS, (lane.name, counts)
 
 
 def test_pages_that_are_cut_at_thirty_moments_lose_and_repeat_nothing(browser, server, topic, summary):
