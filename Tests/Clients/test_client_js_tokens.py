@@ -244,6 +244,25 @@ def test_what_the_leading_tab_may_not_another_may(browser, proxy, press, server,
         first.show("tokens two tabs")
 
 
+def test_what_several_may_not_is_refused_to_them_alone(page, proxy, press, topic):
+    """They ask for the same, the second before the first is answered; another asks for what it may have."""
+    start = press.start()
+    patient = {"probeTimeout": 60_000, "silenceMax": 60_000, "transports": ["websocket"], "share": False}
+    client = page.opened("client", token=token(subscribe=[f"{topic}/*"]), **patient)
+    client.subscribe(f"{topic}/all", after=start).until_live()
+    proxy.freeze()
+    client.subscribe("foreign/x", key="first")
+    client.subscribe("foreign/x", key="second")
+    client.subscribe(f"{topic}/own", key="own", after=start)
+    proxy.thaw()
+    for key in ("first", "second"):
+        (refusal,) = client.until_told("refused", key=key)
+        assert refusal["problem"]["type"] == "/problems/forbidden"
+    client.until_live(key="own")
+    client.until_has(press.publish(f"{topic}/own"), key="own")
+    assert client.count("refused", key="own") == 0
+
+
 def test_tokens_of_tabs_are_renewed_by_whoever_leads(browser, proxy, press, topic):
     start = press.start()
     with Issuer(lambda name: token(subscribe=[f"{topic}/*"], life=LIFE)) as issuer:

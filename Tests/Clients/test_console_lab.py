@@ -206,6 +206,12 @@ def test_a_refused_topic_is_named(page):
     page.click("lab-start")
     page.wait_for_text("lab-status", "no//topic")
     assert page.text("lab-start") == "Start"
+    # It stays to be read, whatever is drawn meanwhile.
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 1500))")
+    assert "no//topic" in page.text("lab-status")
+    page.fill("lab-topic", unique_topic("lab"))
+    page.start_lab()
+    page.wait_for_text("lab-status", "published by")
 
 
 def test_the_lab_works_with_a_token(browser, server_factory, tmp_path):

@@ -367,6 +367,7 @@ class Stream {
     this.transport = transport;
     this.isKnown = isKnown;
     this.filters = filters;
+    this.asked = []; // those of them that the server has not yet said yes to
     this.start = cursor;
     this.cursor = cursor;
     this.caller = caller;
@@ -951,7 +952,8 @@ class Link {
   }
 
   #covers(filters) {
-    return Boolean(this.#stream) && filters.every((filter) => this.#stream.filters.includes(filter));
+    const stream = this.#stream;
+    return Boolean(stream) && filters.every((each) => stream.filters.includes(each) && !stream.asked.includes(each));
   }
 
   #openIn(ms) {
@@ -1057,7 +1059,8 @@ class Link {
       this.#climbLater();
       if (this.#isIncomplete) this.#changeSoon();
     } else if (fault.kind === "refused" || fault.kind === "token") {
-      this.#refusal(fault, candidate.filters, [...this.#members.values()].filter((member) => !member.hasJoined));
+      const waiting = [...this.#members.values()].filter((each) => !each.hasJoined || !this.#covers(each.filters));
+      this.#refusal(fault, candidate.filters, waiting);
     } else if (fault.kind === "later") {
       this.#changeLater(fault);
     } else {
@@ -1187,8 +1190,9 @@ class Link {
   async #add(member) {
     const stream = this.#stream;
     this.#members.set(member.key, member);
-    const added = member.filters.filter((filter) => !stream.filters.includes(filter));
-    stream.filters = [...stream.filters, ...added];
+    const added = member.filters.filter((filter) => !this.#covers([filter]));
+    stream.filters = [...new Set([...stream.filters, ...added])];
+    stream.asked.push(...added);
     try {
       const { cursor } = await stream.ask({ op: "subscribe", topics: added });
       if (this.#members.get(member.key) === member && stream === this.#stream) this.#seat(member, cursor);
@@ -1196,6 +1200,8 @@ class Link {
       stream.filters = stream.filters.filter((filter) => !added.includes(filter));
       if (fault.kind === "refused" || fault.kind === "token") this.#refusal(fault, added, [member]);
       else if (fault.kind === "later" && stream === this.#stream) this.#changeLater(fault);
+    } finally {
+      for (const filter of added) stream.asked.splice(stream.asked.indexOf(filter), 1);
     }
   }
 

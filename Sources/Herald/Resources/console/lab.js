@@ -174,6 +174,7 @@ export class Lab {
   #publisher = new Publisher(this);
   #shown = null; // what draws while the lab is shown
   #starting = null;
+  #failure = ""; // why it did not start, until it is started again
 
   constructor({ onChange, onRoomNeeded }) {
     this.onChange = onChange;
@@ -233,18 +234,18 @@ export class Lab {
     this.limit.close();
     const topic = byId("lab-topic").value.trim();
     this.#starting = new AbortController();
-    this.#showStatus("Connecting…");
+    this.#failure = "";
+    this.#showStatus();
     try {
       // All four from one place, taken before the first event is published.
       const cursor = await anchored("latest", [topic], this.#starting.signal);
       for (const lane of this.#lanes) lane.start(this.#publisher, topic, cursor, this.settings);
       this.#publisher.start(topic);
-      this.#showStatus();
     } catch (error) {
-      this.#showStatus(this.#starting.signal.aborted ? "" : error.message, true);
+      if (!this.#starting.signal.aborted) this.#failure = error.message;
     } finally {
       this.#starting = null;
-      this.#showButtons();
+      this.#showStatus();
     }
   }
 
@@ -296,15 +297,16 @@ export class Lab {
     this.#showStatus();
   }
 
-  #showStatus(text, isError = false) {
+  #showStatus() {
     const { confirmed, way, note, isRunning } = this.#publisher;
     const status = byId("lab-status");
     const done = confirmed ? `${counted(confirmed, "event")} published by ${way}` : "";
     const resting = isRunning && document.hidden ? "; resting while the page is hidden" : "";
-    if (text !== undefined || !this.#starting) write(status, text ?? (note || (done ? `${done}${resting}.` : "")));
-    status.classList.toggle("error", isError || Boolean(note));
+    const fault = this.#failure || note;
+    write(status, this.#starting ? "Connecting…" : fault || (done ? `${done}${resting}.` : ""));
+    status.classList.toggle("error", Boolean(fault));
     // Its numbers are not read out; what goes wrong is.
-    if (isError || note) status.setAttribute("role", "alert");
+    if (fault) status.setAttribute("role", "alert");
     else status.removeAttribute("role");
     this.#showButtons();
   }
