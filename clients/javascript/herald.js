@@ -1001,7 +1001,7 @@ class Link {
     }
     this.#say("live", { transport: stream.transport });
     if (gap) this.onGap(stream, gap, isReset);
-    if (this.#isIncomplete) this.#changeSoon();
+    this.#changeSoon();
   }
 
   onEvents(stream, events) {
@@ -1217,17 +1217,16 @@ class Link {
     this.#changeSoon(this.#backoff.next(fault.delay));
   }
 
-  /** Makes the stream fit the members there are now. */
+  /** Makes the stream fit the members there are now. One that is on its way is waited for: its end, good or bad, comes here. */
   #change() {
-    if (this.#isClosed || this.#isSifting || !this.#members.size || this.#timers.open !== null) return;
-    const stream = this.#candidate ?? this.#stream;
+    if (this.#isClosed || this.#isSifting || !this.#members.size || this.#timers.open !== null) return undefined;
+    if (this.#candidate && !this.#isClimbing) return undefined;
+    const stream = this.#stream;
     if (!stream) return this.#openIn(0);
+    if (this.#isIncomplete) return this.#open(stream.transport);
     const wanted = this.#filters;
-    const isShort = wanted.some((filter) => !stream.filters.includes(filter));
-    const isWaitedFor = stream === this.#stream && [...this.#members.values()].some((member) => !member.hasJoined);
-    if (isShort || isWaitedFor) return this.#open(stream.transport);
     const spare = stream.filters.filter((filter) => !wanted.includes(filter));
-    if (!spare.length || stream === this.#candidate) return undefined;
+    if (!spare.length || this.#candidate) return undefined;
     if (!stream.canBeAsked) return this.#open(stream.transport);
     stream.filters = wanted;
     for (const topic of spare) stream.ask({ op: "unsubscribe", topic }).catch(() => {});
