@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from access import bearer
-from browser import CALL_SECONDS, Page
+from browser import Page
 from helpers import PATIENCE, eventually
 from ledger import Ledger, judge
 from readers import Item

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from blocking_proxy import BlockingProxy
+from browser import chromium, elsewhere_site, new_page
 from certificates import Authority
+from client_pages import ClientPage, Press
 from helpers import PATIENCE, eventually, unique_topic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +154,16 @@ class Server:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextmanager
+    def suspended(self):
+        """What comes meanwhile is all there when the server goes on."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def wait(self, patience=PATIENCE):
         code = self.process.wait(patience)
@@ -285,10 +299,57 @@ def servers():
 
 @pytest.fixture(scope="module")
 def server(request, servers):
-    """A server with the default settings, on a port of its own, for all tests of a module."""
-    started = servers.start(request.module.__name__)
+    """A server on a port of its own for all tests of a module, with its SERVER_FLAGS or with the default settings."""
+    started = servers.start(request.module.__name__, *getattr(request.module, "SERVER_FLAGS", ()))
     yield started
     servers.stop(started)
+
+
+@pytest.fixture(scope="module")
+def browser(request):
+    """A headless Chromium for all tests of a module, with its BROWSER_FLAGS: the port that drives it."""
+    with chromium(*getattr(request.module, "BROWSER_FLAGS", ())) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """The origin of a site that is not the server."""
+    with elsewhere_site() as url:
+        yield url
+
+
+# What tests of herald.js have in common.
+
+
+@pytest.fixture
+def proxy(server):
+    """What may stand between a client and the server."""
+    with BlockingProxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def page(browser, proxy):
+    """A page that has herald.js, behind the proxy. What has other pages makes them itself."""
+    with new_page(browser, ClientPage) as page:
+        page.open(proxy.url)
+        yield page
+        assert page.uncaught() == []
+
+
+@pytest.fixture
+def press(server):
+    """Who publishes, and knows what was published."""
+    return Press(server)
+
+
+@pytest.fixture(scope="module")
+def module(server, tmp_path_factory):
+    """herald.js as it is served, in a file."""
+    path = tmp_path_factory.mktemp("module") / "herald.mjs"
+    path.write_text(server.client.get("/herald.js").raise_for_status().text, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 import tokens
 from access import (
     DOORS,
-    LONG_POLL,
     ORIGIN,
     PUBLISH,
     READERS,

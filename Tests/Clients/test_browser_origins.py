@@ -1,13 +1,13 @@
 """Pages of another origin in a real browser: what they may do when they are allowed, and when they are not."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from browser import chromium, new_page
+from browser import new_page
 from helpers import eventually
+
+BROWSER_FLAGS = ("--ignore-certificate-errors",)
 
 COLLECT = """
 window.got = {};
@@ -40,34 +40,6 @@ fetch(`${%(api)s}/v1/events/${%(topic)s}`, {
 }).then(async answer => [answer.type, answer.status, answer.status ? await answer.text() : ""],
         error => [error.name, 0, ""])
 """
-
-
-class BlankPage(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b"<!doctype html><title>elsewhere</title>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def elsewhere():
-    """The origin of a site that is not the server."""
-    site = ThreadingHTTPServer(("127.0.0.1", 0), BlankPage)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{site.server_port}"
-    site.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium("--ignore-certificate-errors") as port:
-        yield port
 
 
 @pytest.fixture

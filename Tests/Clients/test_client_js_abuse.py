@@ -4,32 +4,12 @@ import time
 
 import pytest
 
-from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
-from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, Press, text_of
+from browser import new_page
+from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, text_of
 from helpers import eventually
 
 FILTERS = 200
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def server(servers):
-    flags = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--max-filters-per-connection", FILTERS + 10)
-    started = servers.start("client-js-abuse", *flags)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--max-filters-per-connection", FILTERS + 10)
 
 
 @pytest.fixture
@@ -38,11 +18,6 @@ def page(browser, server, proxy):
     with new_page(browser, ClientPage) as page:
         page.open(proxy.url)
         yield page
-
-
-@pytest.fixture
-def press(server):
-    return Press(server)
 
 
 def until_nothing_is_open(server, proxy):
@@ -307,6 +282,26 @@ def test_a_refusal_of_what_is_wanted_no_more_meets_nobody_else(page, proxy, pres
     client.until_has(last, key="other")
     client.demand_whole(press.ledger, start, {f"{topic}/1"}, key="other")
     assert client.count("refused", key="other") == client.count("refused", key="too many") == 0
+
+
+@pytest.mark.parametrize("transport", ["sse", "longpoll"])
+def test_a_stream_that_is_on_its_way_is_not_begun_anew_for_each_change(page, proxy, press, topic, transport):
+    start = press.start()
+    patient = {"probeTimeout": 60_000, "silenceMax": 60_000}
+    client = page.opened("client", transports=[transport], share=False, **patient)
+    client.subscribe(f"{topic}/0", after=start).until_live()
+    proxy.freeze()
+    accepted = proxy.counts()["accepted"]
+    for number in range(1, 6):
+        client.subscribe(f"{topic}/{number}", key=number, after=start)
+        client.until(lambda: proxy.counts()["accepted"] > accepted, "it has asked")
+        time.sleep(0.1)  # longer than changes are gathered
+    assert proxy.counts()["accepted"] == accepted + 1
+    proxy.thaw()
+    for number in range(1, 6):
+        client.until_live(key=number)
+        client.until_has(press.publish(f"{topic}/{number}"), key=number)
+    client.demand_whole(press.ledger, start, {f"{topic}/0"})
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])

@@ -6,40 +6,13 @@ import time
 import pytest
 
 from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
+from browser import new_page
 from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, Press
 from helpers import eventually
 
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--sse-retry", "1s")
 # By how much a clock of ours may seem to run ahead of the browser's timers.
 SLACK = 0.1
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def server(servers):
-    flags = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--sse-retry", "1s")
-    started = servers.start("client-js-comeback", *flags)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(browser, proxy):
-    with new_page(browser, ClientPage) as page:
-        page.open(proxy.url)
-        yield page
-        assert page.uncaught() == []
 
 
 def times(proxy, *kinds):

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import pytest
 
 from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
+from browser import new_page
 from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, NodePlace, Press, node
 from conftest import LOGS
 from helpers import PATIENCE, eventually, sequence
@@ -23,29 +23,9 @@ EVENTS, RATE, CUTS = 10_000, 1000, 30
 TOPICS = 5
 # Half of the doors are shut on who changes between transports, in one of these ways.
 SHUT = [{"way": "refuse"}, {"way": "wall"}, {"way": "gateway"}, {"way": "hold"}]
-ROOMY = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--rule", "tight/** retain-events=20")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    # Of several tabs only one is in front, and the timers of the others would be slow.
-    with chromium("--disable-background-timer-throttling") as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def server(servers):
-    started = servers.start("client-js-cuts", *ROOMY)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture(scope="module")
-def module(server, tmp_path_factory):
-    """The module as it is served, in a file."""
-    path = tmp_path_factory.mktemp("module") / "herald.mjs"
-    path.write_text(server.client.get("/herald.js").raise_for_status().text, encoding="utf-8")
-    return path
+# Of several tabs only one is in front, and the timers of the others would be slow.
+BROWSER_FLAGS = ("--disable-background-timer-throttling",)
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000, "--rule", "tight/** retain-events=20")
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import itertools
 
 import pytest
 
-from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
-from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, Press
+from client_pages import HEARTBEAT, TRANSPORTS
 
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 10_000)
 BLOCKED = {
     "refused": dict.fromkeys(TRANSPORTS, {"way": "refuse"}),
     "firewall-page": dict.fromkeys(TRANSPORTS, {"way": "wall"}),
@@ -21,38 +20,6 @@ BLOCKED = {
 }
 # Where nothing is said, it is by this time that a client goes on.
 IMPATIENT = {"refused": {}, "firewall-page": {}, "bad-gateway": {}, "buffered": {"probeTimeout": 800}}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def server(servers):
-    started = servers.start("client-js-fallback", "--heartbeat", HEARTBEAT, "--retain-events", 10_000)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(browser, proxy):
-    with new_page(browser, ClientPage) as page:
-        page.open(proxy.url)
-        yield page
-        assert page.uncaught() == []
-
-
-@pytest.fixture
-def press(server):
-    return Press(server)
 
 
 def tried(client):

@@ -3,12 +3,10 @@
 import json
 import re
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from browser import chromium, new_page
+from browser import new_page
 from client_pages import ClientPage, node, text_of
 from conftest import ROOT
 from helpers import PATIENCE
@@ -39,12 +37,6 @@ writeSync(1, JSON.stringify({
 }));
 process.exit(0);
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
 
 
 def declared():
@@ -135,28 +127,6 @@ def test_it_is_served_to_pages_of_all_origins(server, path, file, kind):
     assert again.headers["etag"] == headers["etag"] and again.headers["access-control-allow-origin"] == "*"
     assert server.client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
     assert server.client.head(path).headers["content-length"] == str(len(file.read_bytes()))
-
-
-class Elsewhere(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b"<!doctype html><title>elsewhere</title>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def elsewhere():
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{site.server_port}"
-    site.shutdown()
-    site.server_close()
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,7 @@ from blocking_proxy import BlockingProxy
 from client_pages import HEARTBEAT, TRANSPORTS, NodePlace, Press, node, text_of
 from helpers import PATIENCE, eventually
 
-
-@pytest.fixture(scope="module")
-def server(servers):
-    started = servers.start("client-js-node", "--heartbeat", HEARTBEAT, "--retain-events", 20_000)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture(scope="module")
-def module(server, tmp_path_factory):
-    """The module as it is served, in a file."""
-    path = tmp_path_factory.mktemp("module") / "herald.mjs"
-    path.write_text(server.client.get("/herald.js").raise_for_status().text, encoding="utf-8")
-    return path
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000)
 
 
 @pytest.fixture

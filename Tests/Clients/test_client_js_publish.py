@@ -6,31 +6,16 @@ import pytest
 
 from access import bearer, secret_file, token
 from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
+from browser import new_page
 from client_pages import ClientPage, Issuer, text_of
 
 QUICK = "{share: false, probeTimeout: 1000, backoff: {first: 20, max: 100}}"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
 @pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(browser, proxy):
-    with new_page(browser, ClientPage) as page:
-        page.open(proxy.url)
-        page.evaluate(f"void (window.herald = new Herald('/', {QUICK}))")
-        yield page
-        assert page.uncaught() == []
+def page(page):
+    page.evaluate(f"void (window.herald = new Herald('/', {QUICK}))")
+    return page
 
 
 def published(page, topic, data, options="{}"):

@@ -5,44 +5,14 @@ The network sleeps by a proxy that is stopped (SIGSTOP), or that moves no bytes;
 
 import time
 
-import pytest
-
-from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
-from client_pages import HEARTBEAT, TRANSPORTS, ClientPage, Press
+from client_pages import HEARTBEAT, TRANSPORTS, Press
 from helpers import eventually
 
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000)
 SLEEPY = {"silenceMax": 900, "probeTimeout": 700}
 # What sleeps is left alone for longer than SLEEPY's times. Nothing is decided by it.
 SLEEP_SECONDS = 2
 NEVER = {"first": 10_000_000, "max": 10_000_000}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def server(servers):
-    started = servers.start("client-js-sleep", "--heartbeat", HEARTBEAT, "--retain-events", 20_000)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(browser, proxy):
-    with new_page(browser, ClientPage) as page:
-        page.open(proxy.url)
-        yield page
-        assert page.uncaught() == []
 
 
 class Sleepers:

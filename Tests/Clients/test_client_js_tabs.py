@@ -5,11 +5,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from blocking_proxy import TRANSPORTS, BlockingProxy
-from browser import chromium, new_page
+from blocking_proxy import TRANSPORTS
+from browser import new_page
 from client_pages import HEARTBEAT, ClientPage, Press
 from helpers import PATIENCE, eventually
 
+SERVER_FLAGS = ("--heartbeat", HEARTBEAT, "--retain-events", 20_000)
 TABS = 8
 # A leader that hangs is found out by the others' asking now and then, which takes longer than anything else here.
 LONG = 3 * PATIENCE
@@ -17,30 +18,10 @@ LONG = 3 * PATIENCE
 HASTE = "globalThis.setInterval = ((real) => (what, ms) => real(what, ms / 10))(globalThis.setInterval)"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def started(servers):
-    started = servers.start("client-js-tabs", "--heartbeat", HEARTBEAT, "--retain-events", 20_000)
-    yield started
-    servers.stop(started)
-
-
-@pytest.fixture
-def server(started):
-    """The server, without readers of the last test."""
-    eventually(lambda: started.metric("herald_readers") == 0, "those of the last test have gone")
-    return started
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
+@pytest.fixture(autouse=True)
+def nobody(server):
+    """Readers of the last test have gone."""
+    eventually(lambda: server.metric("herald_readers") == 0, "those of the last test have gone")
 
 
 class Tab:

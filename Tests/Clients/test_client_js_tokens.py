@@ -5,8 +5,7 @@ import time
 import pytest
 
 from access import secret_file, token
-from blocking_proxy import BlockingProxy
-from browser import chromium, new_page
+from browser import new_page
 from client_pages import TRANSPORTS, ClientPage, Issuer, Press, text_of
 
 LIFE, WARNING = 4, 2
@@ -16,31 +15,11 @@ ASKED_MAX = 2 + RUNS // (LIFE - WARNING - 1)
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
 def server(servers, tmp_path_factory):
     flags = ["--token-secret-file", secret_file(tmp_path_factory.mktemp("keys")), "--token-warning", f"{WARNING}s"]
     started = servers.start("client-js-tokens", *flags, "--heartbeat", "300ms", "--retain-events", 20_000)
     yield started
     servers.stop(started)
-
-
-@pytest.fixture
-def proxy(server):
-    with BlockingProxy(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(browser, proxy):
-    with new_page(browser, ClientPage) as page:
-        page.open(proxy.url)
-        yield page
-        assert page.uncaught() == []
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ import threading
 import pytest
 
 from access import secret_file, token
-from browser import chromium, element
+from browser import element
 from console_page import AREAS, console
 from helpers import unique_topic
 
 MARKUP = '<img src=x onerror="window.broken = true"><b>bold</b>'
 TABS_MAX = 300  # each topic that the overview shows is a link
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
 
 
 @pytest.fixture

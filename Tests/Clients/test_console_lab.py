@@ -30,12 +30,6 @@ READ = """
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
 @pytest.fixture
 def page(browser, server):
     with console(browser, server.url, "lab") as page:

@@ -20,12 +20,6 @@ KEPT_MESSAGES = 200  # as the chat's backend says
 LINES_MAX = 100
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as port:
-        yield port
-
-
 # What they are made of.
 
 
