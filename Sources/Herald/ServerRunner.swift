@@ -44,26 +44,13 @@ public enum ServerRunner {
         logger.info("stopped")
     }
 
-    /// Raises the number of descriptors that the process may have to what the system allows it.
     private static func raiseDescriptorLimit(for settings: ServerSettings, _ logger: Logger) {
-        var limit = rlimit()
-        #if canImport(Glibc)
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        #else
-        let resource = RLIMIT_NOFILE
-        #endif
-        guard unsafe getrlimit(resource, &limit) == 0 else { return }
-        let before = limit.rlim_cur
-        if before < limit.rlim_max {
-            limit.rlim_cur = limit.rlim_max
-            if unsafe setrlimit(resource, &limit) != 0 { limit.rlim_cur = before }
-        }
-        logger.info(
-            "descriptors", metadata: ["limit": "\(limit.rlim_cur)", "before": "\(before)"])
-        if limit.rlim_cur < rlim_t(settings.maxConnections) {
+        guard let limit = DescriptorLimit.raise() else { return }
+        logger.info("descriptors", metadata: ["limit": "\(limit.now)", "before": "\(limit.before)"])
+        if limit.now < UInt64(settings.maxConnections) {
             logger.warning(
                 "max-connections can't be reached: the process may have too few descriptors",
-                metadata: ["max-connections": "\(settings.maxConnections)", "limit": "\(limit.rlim_cur)"])
+                metadata: ["max-connections": "\(settings.maxConnections)", "limit": "\(limit.now)"])
         }
     }
 }

@@ -132,10 +132,7 @@ extension BenchCommand {
         }
 
         func run() async throws {
-            if let problem = DescriptorLimit.raise(toHold: readers) {
-                Terminal.report(problem)
-                throw ExitCode.failure
-            }
+            try makeRoom()
             let work = Task { try await measure() }
             // Nobody else would end the server that was started, should the terminal go away.
             let interruption = Interruption(on: [SIGINT, SIGTERM, SIGHUP]) { work.cancel() }
@@ -147,6 +144,19 @@ extension BenchCommand {
                 throw Self.exit(for: error)
             }
             try finish(report)
+        }
+
+        /// What the process has open besides its readers, with room to spare.
+        private static let otherDescriptors = 64
+
+        /// Sees to it that all readers can be open at once.
+        private func makeRoom() throws {
+            let needed = readers + Self.otherDescriptors
+            guard let limit = DescriptorLimit.raise(), limit.now < UInt64(needed) else { return }
+            Terminal.report(
+                "\(readers) readers need \(needed) descriptors, and this process may have \(limit.now): raise the limit "
+                    + "(ulimit -Hn) or take fewer readers.")
+            throw ExitCode.failure
         }
 
         /// Measures at the server that was named, or at one that is started and ended.

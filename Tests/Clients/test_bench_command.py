@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import resource
 import signal
 import subprocess
 import threading
@@ -18,13 +19,14 @@ NAMES = {"poll": "short-poll", "longpoll": "long-poll", "sse": "SSE", "ndjson": 
 QUICK = ["--readers", 4, "--duration", "1s", "--warm-up", "200ms", "--interval", "100ms", "--wait", "5s"]
 
 
-def bench(*arguments, env=None):
+def bench(*arguments, env=None, preexec_fn=None):
     return subprocess.run(
         [str(BINARY), "bench", "transports", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=4 * PATIENCE,
         env=herald_environment(env),
+        preexec_fn=preexec_fn,
         text=True,
     )
 
@@ -226,6 +228,19 @@ def test_an_interruption_shows_what_there_is_and_leaves_no_server(tmp_path, numb
 def test_a_mistaken_call_is_refused_before_anything_is_started(arguments, words):
     result = bench(*arguments)
     assert result.returncode == 64 and words in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize("descriptors, is_enough", [(68, True), (67, False)])
+def test_readers_are_as_many_as_there_are_descriptors_for(descriptors, is_enough):
+    """Four, and 64 for all else."""
+    limits = (descriptors, descriptors)
+    arguments = [*QUICK, "--transports", "ws", "--rate", 5]
+    result = bench(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+    if is_enough:
+        assert result.returncode == 0, result.stderr
+    else:
+        assert result.returncode == 1 and result.stdout == ""
+        assert "4 readers need 68 descriptors, and this process may have 67" in result.stderr
 
 
 def test_help_tells_of_it():
