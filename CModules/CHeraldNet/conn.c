@@ -425,6 +425,17 @@ void hr__conn_shake_next(hr_loop *loop) {
     loop->shaken_count = 0;
 }
 
+/* The socket's error, such as a reset: libuv polls it no longer. What the peer sent before is still
+ * there. A client that does not take our certificate says so and leaves by a reset, as it has read
+ * no further; a handshake is over only by what it said. */
+static void on_error(hr_conn *conn) {
+    conn->polled = 0;
+    if (hr_conn_is_shaking(conn) && conn->tls->is_begun && !conn->paused) {
+        read_input(conn);
+    }
+    hr_conn_close(conn, HR_CLOSE_RESET);
+}
+
 static void on_ready(uv_poll_t *handle, int status, int events) {
     hr_conn *conn;
     HR_CAST(hr_conn, conn, handle->data, HR_CONN_MAGIC);
@@ -433,7 +444,7 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
         return;
     }
     if (status != 0) {
-        hr_conn_close(conn, HR_CLOSE_RESET);
+        on_error(conn);
         return;
     }
     if ((events & UV_WRITABLE) != 0 && conn->waiting != NULL) {

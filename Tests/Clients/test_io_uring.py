@@ -4,7 +4,6 @@ import ctypes
 import os
 import platform
 import re
-import signal
 import struct
 from pathlib import Path
 
@@ -110,17 +109,13 @@ def answer_together(server, topic):
     connections = [RawConnection(server) for _ in range(READERS)]
     for connection in connections:
         assert connection.exchange("GET", "/healthz").status == 200
-    server.signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, server.pid, os.WSTOPPED)
-    try:
+    with server.suspended():
         for number, connection in enumerate(connections):
             requests = [
                 request_bytes("POST", f"/v1/events/{topic}/{number}", {"Content-Type": "text/plain"}, b"x")
                 for _ in range(3)
             ]
             connection.send(b"".join(requests) + request_bytes("GET", f"/v1/events/{topic}/{number}"))
-    finally:
-        server.signal(signal.SIGCONT)
     for connection in connections:
         published = [connection.read_response().json()["id"] for _ in range(3)]
         page = connection.read_response().json()
