@@ -284,19 +284,32 @@ def test_a_refusal_of_what_is_wanted_no_more_meets_nobody_else(page, proxy, pres
     assert client.count("refused", key="other") == client.count("refused", key="too many") == 0
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_is_live_at_once_is_told_to_who_asked(page, press, topic, transport):
+    """The stream has its filter already."""
+    client = page.opened("client", transports=[transport], share=False)
+    client.subscribe(topic).until_live()
+    client.subscribe(topic, key="again").until_live(key="again")
+    client.until_told("live", key="again")
+    client.until_has(press.publish(topic), key="again")
+
+
 @pytest.mark.parametrize("transport", ["sse", "longpoll"])
-def test_a_stream_that_is_on_its_way_is_not_begun_anew_for_each_change(page, proxy, press, topic, transport):
+def test_a_stream_that_is_on_its_way_is_not_begun_anew(page, server, proxy, press, topic, transport):
     start = press.start()
+    page.evaluate("window.asked = 0; const real = fetch; window.fetch = (...it) => { asked += 1; return real(...it); }")
     patient = {"probeTimeout": 60_000, "silenceMax": 60_000}
     client = page.opened("client", transports=[transport], share=False, **patient)
     client.subscribe(f"{topic}/0", after=start).until_live()
+    if transport == "longpoll":
+        eventually(lambda: server.metric("herald_held_requests") == 1, "a poll is held")
     proxy.freeze()
-    accepted = proxy.counts()["accepted"]
+    before = page.evaluate("asked")
     for number in range(1, 6):
         client.subscribe(f"{topic}/{number}", key=number, after=start)
-        client.until(lambda: proxy.counts()["accepted"] > accepted, "it has asked")
+        page.wait_for(f"asked > {before}", "it has not asked")
         time.sleep(0.1)  # longer than changes are gathered
-    assert proxy.counts()["accepted"] == accepted + 1
+    assert page.evaluate("asked") == before + 1
     proxy.thaw()
     for number in range(1, 6):
         client.until_live(key=number)

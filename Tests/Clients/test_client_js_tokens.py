@@ -237,6 +237,7 @@ def test_what_several_may_not_is_refused_to_them_alone(page, proxy, press, topic
     for key in ("first", "second"):
         (refusal,) = client.until_told("refused", key=key)
         assert refusal["problem"]["type"] == "/problems/forbidden"
+        assert client.count("live", key=key) == 0
     client.until_live(key="own")
     client.until_has(press.publish(f"{topic}/own"), key="own")
     assert client.count("refused", key="own") == 0

@@ -173,6 +173,7 @@ export class Herald extends EventTarget {
   /**
    * Calls `handler` for each event from now on, or from `after`, until the subscription is closed. Reconnects and goes on
    * by itself. What the handler throws is reported as an uncaught error, and the next event comes all the same.
+   * Nothing is told of the subscription before it is returned.
    */
   subscribe<Data = unknown>(
     filters: string | readonly string[],

@@ -1748,7 +1748,7 @@ export class Herald extends EventTarget {
     this.#readers.set(reader.key, { reader, seat });
     if (signal?.aborted) reader.close();
     else signal?.addEventListener("abort", () => reader.close(), { once: true });
-    this.#join(reader, seat);
+    queueMicrotask(() => this.#join(reader, seat)); // who asked has to have it first, to hear what is told of it
     return reader.subscription;
   }
 
