@@ -116,7 +116,10 @@ final class CuttingRelay: Sendable {
         }
         defer { state.withLock { _ = $0.connections.removeValue(forKey: number) } }
         // Both sides end by one of them ending, in whichever way.
-        let front = try? await channel.eventLoop.flatSubmit { Self.wrap(channel) }.get()
+        let front = try? await channel.eventLoop.flatSubmit {
+            // One that was cut already would never be told of its end.
+            channel.isActive ? Self.wrap(channel) : channel.eventLoop.makeFailedFuture(Cut())
+        }.get()
         try? await front?.executeThenClose { requests, answers in
             try await channel.setOption(.autoRead, value: true).get()
             let back = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
