@@ -108,8 +108,21 @@ def herald(binary, flags):
         process.wait()
 
 
+ending = threading.Event()
+
+
+def start(site):
+    """Has the backend begin its own work. What it can't do because all is being ended is no error."""
+    try:
+        site.backend.start(site)
+    except Exception:
+        if not ending.is_set():
+            raise
+
+
 def end(*_):
     """Ends the program from wherever it is, once: what it has started is then ended behind it."""
+    ending.set()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
@@ -141,7 +154,7 @@ def main():
             addresses = backend.addresses(site) if hasattr(backend, "addresses") else [f"{chosen.example}: {site.url}/"]
             print(*addresses, f"Herald: {site.herald}/ (its console page). Ctrl-C ends all.", sep="\n", flush=True)
             if hasattr(backend, "start"):
-                threading.Thread(target=backend.start, args=(site,), daemon=True).start()
+                threading.Thread(target=start, args=(site,), daemon=True).start()
             process.wait()
             sys.exit("Herald has ended by itself.")
 
