@@ -301,6 +301,8 @@ static bool shake(hr_conn *conn) {
     if (!is_over || !hr_conn_is_open(conn)) {
         return false;
     }
+    /* Not before: one whose end reached nobody is told of as left behind. */
+    conn->tls->is_shaking = false;
     hr_tls_outcome outcome = (hr_tls_outcome)conn->tls->outcome;
     conn->ops->on_handshake(conn, outcome);
     return hr_conn_is_open(conn) && outcome == HR_TLS_COMPLETED;
@@ -430,7 +432,7 @@ void hr__conn_shake_next(hr_loop *loop) {
  * no further; a handshake is over only by what it said. */
 static void on_error(hr_conn *conn) {
     conn->polled = 0;
-    if (hr_conn_is_shaking(conn) && conn->tls->is_begun && !conn->paused) {
+    if (hr_conn_is_shaking(conn) && conn->tls->is_begun) {
         read_input(conn);
     }
     hr_conn_close(conn, HR_CLOSE_RESET);

@@ -144,7 +144,6 @@ bool hr__tls_shake(hr__tls *tls, hr__wire *wire) {
     ERR_clear_error();
     int result = SSL_do_handshake(tls->ssl);
     if (result == 1) {
-        tls->is_shaking = false;
         tls->outcome = HR_TLS_COMPLETED;
         return true;
     }
@@ -152,7 +151,6 @@ bool hr__tls_shake(hr__tls *tls, hr__wire *wire) {
         return false;
     }
     wire->is_failed = false;
-    tls->is_shaking = false;
     tls->is_failed = true;
     tls->outcome = (uint8_t)outcome_of(ERR_peek_error());
     ERR_clear_error();

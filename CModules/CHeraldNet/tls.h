@@ -23,7 +23,7 @@ typedef struct hr__wire {
 
 typedef struct hr__tls {
     SSL *ssl;
-    bool is_shaking; /* the handshake is not over */
+    bool is_shaking; /* the handshake is not over, or not told of */
     bool is_begun;   /* a byte has come */
     bool is_failed;  /* nothing more can be sealed */
     bool bye_sent;

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from browser import chromium
-from conftest import ROOT
-from example_pages import EXAMPLES, browser_behind, running, window
+from conftest import BINARY, ROOT
+from example_pages import EXAMPLES, FREE_PORTS, browser_behind, running, window
 from helpers import PATIENCE, eventually
 from relay import Relay
 
@@ -82,6 +82,20 @@ def test_the_runner_ends_when_herald_does_not_start_and_when_it_ends(tmp_path):
     assert told.returncode == 1 and told.stderr == "Herald has ended by itself.\n"
     told = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True, timeout=PATIENCE)
     assert told.returncode == 1 and "make build" in told.stderr and "Traceback" not in told.stderr
+
+
+def test_what_a_backend_can_do_no_more_at_the_end_is_no_error(tmp_path):
+    """It is told no only when all is being ended already."""
+    ending, late = tmp_path / "ending", tmp_path / "late"
+    late.write_text(
+        '#!/bin/sh\nif [ "$1" = token ]; then\n'
+        f"  while ! [ -e '{ending}' ]; do sleep 0.05; done\n  exit 1\nfi\n"
+        f"'{BINARY}' \"$@\" &\ntrap \"touch '{ending}'; kill $!; sleep 1; exit\" TERM\nwait\n"
+    )
+    late.chmod(0o755)
+    with running("orders", tmp_path, "--herald", late, *FREE_PORTS):
+        assert not ending.exists()
+    assert ending.exists()
 
 
 def test_pages_run_no_script_of_others_and_nothing_but_pages_is_served(tmp_path):

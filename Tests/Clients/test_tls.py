@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -234,28 +235,42 @@ def test_a_client_that_does_not_trust_the_certificate(server, secure, version):
     until_counted(server, before, outcome="refused")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_why_a_client_left_is_heard_although_it_left_by_a_reset(server, secure, version):
-    """What it said and the reset are both there when the server looks."""
-    before = handshakes(server, outcome="refused")
-    context = ssl.create_default_context()
-    context.minimum_version = context.maximum_version = VERSIONS[version]
+def leave_by_reset(server, secure, context):
+    """A client goes on with its handshake as far as it can and leaves, while the server does not look."""
     tls, incoming, outgoing = hello_of(secure, context)
     with socket.create_connection((secure.host, secure.port), PATIENCE) as plain:
         plain.sendall(outgoing.read())
-        while True:
+        said = b""
+        while not said:
             incoming.write(plain.recv(65536))
             with server.suspended():
-                try:
+                with suppress(ssl.SSLWantReadError, ssl.SSLCertVerificationError):
                     tls.do_handshake()
-                except ssl.SSLWantReadError:
-                    continue  # a part of the server's flight
-                except ssl.SSLCertVerificationError:
-                    plain.sendall(outgoing.read())
+                if said := outgoing.read():
+                    plain.sendall(said)
                     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     plain.close()
-                    break
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_why_a_client_left_is_heard_although_it_left_by_a_reset(server, secure, version):
+    before = handshakes(server, outcome="refused")
+    context = ssl.create_default_context()
+    context.minimum_version = context.maximum_version = VERSIONS[version]
+    leave_by_reset(server, secure, context)
     until_counted(server, before, outcome="refused")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_handshake_whose_client_has_reset_is_counted_once(server, secure, version):
+    """What it said would have gone on, but the answer reaches nobody."""
+    before, connections = handshakes(server), server.metric("herald_connections")
+    leave_by_reset(server, secure, secure.context(version=VERSIONS[version]))
+    until_counted(server, before)
+    eventually(lambda: server.metric("herald_connections") == connections, "it has gone")
+    with connect(secure, secure.context(version=VERSIONS[version])) as tls:
+        assert json.loads(exchange(tls)) == {"status": "ok"}
+    assert handshakes(server) == before + 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)
