@@ -17,9 +17,20 @@ import Synchronization
 public final class Publisher: Sendable {
     private typealias Waiter = CheckedContinuation<Receipt, any Error>
 
+    /// Who has given an event: not yet waiting for its receipt, waiting, or told before it waited.
+    private enum Caller {
+        case coming
+        case waiting(Waiter)
+        case answered(Result<Receipt, any Error>)
+
+        var waiter: Waiter? {
+            if case .waiting(let waiter) = self { waiter } else { nil }
+        }
+    }
+
     private struct State {
         var queue: PublishQueue
-        var waiters: [Int: Waiter] = [:]
+        var callers: [Int: Caller] = [:]
         var timer: Task<Void, Never>?
         var alarm: ContinuousClock.Instant?
     }
@@ -41,47 +52,49 @@ public final class Publisher: Sendable {
     @discardableResult
     public nonisolated(nonsending) func publish(_ event: Publication) async throws -> Receipt {
         let line = event.line() + [0x0A]
-        // The number is known only once the event has been taken; whoever cancels before finds none.
-        let number = Mutex<Int?>(nil)
+        // Before anything is awaited: that may take the task off its actor, and others of it would overtake.
+        let number = try enter(line)
         return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { (waiter: Waiter) in
-                enter(line, waiter) { taken in number.withLock { $0 = taken } }
-            }
+            try await withCheckedThrowingContinuation { (waiter: Waiter) in wait(for: number, waiter) }
         } onCancel: {
-            if let number = number.withLock({ $0 }) { leave(number) }
+            leave(number)
         }
     }
 
     /// How many callers wait for a receipt.
-    var waiterCount: Int { state.withLock { $0.waiters.count } }
+    var waiterCount: Int { state.withLock { $0.callers.count } }
 
-    private func enter(_ line: [UInt8], _ waiter: Waiter, _ note: (Int) -> Void) {
-        let failure: (any Error)? = state.withLock { state in
-            do {
-                let number = try state.queue.add(line, at: .now)
-                // Noted before the cancellation is looked at: it is seen here, or it finds the number.
-                note(number)
-                if Task.isCancelled {
-                    state.queue.remove(number)
-                    return CancellationError()
-                }
-                state.waiters[number] = waiter
+    private func enter(_ line: [UInt8]) throws -> Int {
+        try Task.checkCancellation()
+        let number = try state.withLock { state in
+            let number = try state.queue.add(line, at: .now)
+            state.callers[number] = .coming
+            return number
+        }
+        goOn()
+        return number
+    }
+
+    private func wait(for number: Int, _ waiter: Waiter) {
+        let result: Result<Receipt, any Error>? = state.withLock { state in
+            switch state.callers[number] {
+            case .coming:
+                state.callers[number] = .waiting(waiter)
                 return nil
-            } catch {
-                return error
+            case .answered(let result):
+                state.callers[number] = nil
+                return result
+            case .waiting, nil: return .failure(CancellationError())
             }
         }
-        if let failure {
-            waiter.resume(throwing: failure)
-        } else {
-            goOn()
-        }
+        if let result { waiter.resume(with: result) }
     }
 
     private func leave(_ number: Int) {
-        let waiter = state.withLock { state in
+        let waiter: Waiter? = state.withLock { state in
+            if case .answered = state.callers[number] { return nil }
             state.queue.remove(number)
-            return state.waiters.removeValue(forKey: number)
+            return state.callers.removeValue(forKey: number)?.waiter
         }
         waiter?.resume(throwing: CancellationError())
     }
@@ -123,7 +136,7 @@ public final class Publisher: Sendable {
         var parts = [batch]
         while let part = parts.popLast() {
             // Whoever has left meanwhile is not published for.
-            let part = state.withLock { state in part.filter { state.waiters[$0.number] != nil } }
+            let part = state.withLock { state in part.filter { state.callers[$0.number] != nil } }
             guard !part.isEmpty else { continue }
             switch await send(part) {
             case .published(let receipts):
@@ -141,8 +154,15 @@ public final class Publisher: Sendable {
     }
 
     private func answer(_ entry: PublishQueue.Entry, _ result: Result<Receipt, HeraldError>) {
-        let waiter = state.withLock { $0.waiters.removeValue(forKey: entry.number) }
-        waiter?.resume(with: result.mapError { $0 })
+        let result = result.mapError { $0 as any Error }
+        let waiter: Waiter? = state.withLock { state in
+            if case .coming = state.callers[entry.number] {
+                state.callers[entry.number] = .answered(result)
+                return nil
+            }
+            return state.callers.removeValue(forKey: entry.number)?.waiter
+        }
+        waiter?.resume(with: result)
     }
 
     /// Sends events until it is known what became of them, or it has taken too long.
